@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
 HOST: Final = "127.0.0.1"
-COOKIE: Final = "agtop"
 _POLICY: Final = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
     "connect-src 'self' {ws}; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
@@ -40,12 +39,16 @@ def _free_port() -> int:
 
 
 class Guarded(Server):
-    """Textual's server, for whoever has the token: in the address once, in a cookie from then on. Nobody else learns anything."""
+    """Textual's server, for whoever has the token: in the address once, in a cookie from then on. Nobody else learns anything.
+
+    A browser sends cookies to every port of a host (RFC 6265, 8.5): this one is for a path that nobody can guess.
+    """
 
     def __init__(self, command: Sequence[str], port: int, token: str) -> None:
         super().__init__(shlex.join(command), host=HOST, port=port, title="agtop", templates_path=Path(__file__).with_name("web_pages"))
         self._token = token
-        self._cookie = f"{COOKIE}_{port}"
+        place = secrets.token_urlsafe(16)
+        self._root, self._cookie = f"/{place}", f"agtop_{place}"
 
     def initialize_logging(self) -> None:
         """Say what is wrong, and nothing else: requests hold the token."""
@@ -55,8 +58,8 @@ class Guarded(Server):
         """The address has been printed."""
 
     async def _make_app(self) -> web.Application:
-        app = await super()._make_app()
-        app.middlewares.append(self._guard())
+        app = web.Application(middlewares=[self._guard()])
+        app.add_subapp(self._root, await super()._make_app())
         return app
 
     def _guard(self) -> Middleware:
@@ -65,8 +68,8 @@ class Guarded(Server):
             if request.host != f"{HOST}:{self.port}" or not self._same_origin(request):
                 return _refused("this is for the address that agtop printed")
             if self._is_token(request.query.get("token")):
-                entered = web.HTTPSeeOther("/")
-                entered.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict", path="/")
+                entered = web.HTTPSeeOther(f"{self._root}/")
+                entered.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict", path=f"{self._root}/")
                 _harden(entered, self.port)
                 raise entered
             if not self._is_token(request.cookies.get(self._cookie)):

@@ -9,34 +9,49 @@ import sys
 
 import browser
 import pytest
+from aiohttp import ClientSession, CookieJar, DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from runloop.cli import agtop
-from runloop.tui.web import COOKIE, HOST, Guarded
+from runloop.tui.web import HOST, Guarded
 
 TOKEN = "t" * 43
 ROUTES = ["/", "/ws", "/static/js/textual.js", "/download/x", "/nothing"]
 
 
 @pytest.fixture
-async def site():
-    guarded = Guarded([sys.executable, "-c", "pass"], 0, TOKEN)
-    client = TestClient(TestServer(await guarded._make_app()))
-    await client.start_server()
-    guarded.port = client.port
-    guarded.public_url = f"http://127.0.0.1:{client.port}"
-    guarded._cookie = f"{COOKIE}_{client.port}"
-    client.headers = {"Host": f"127.0.0.1:{client.port}"}
-    yield client
-    await client.close()
+async def serve():
+    """Makes a server for a token; what comes back asks it, and ``guarded`` is the server itself."""
+    async with contextlib.AsyncExitStack() as ending:
+
+        async def started(token=TOKEN):
+            guarded = Guarded([sys.executable, "-c", "pass"], 0, token)
+            client = TestClient(TestServer(await guarded._make_app()), cookie_jar=DummyCookieJar())
+            await ending.enter_async_context(client)
+            guarded.port = client.port
+            guarded.public_url = f"http://{HOST}:{client.port}"
+            client.headers = {"Host": f"{HOST}:{client.port}"}
+            client.guarded = guarded
+            return client
+
+        yield started
+
+
+@pytest.fixture
+async def site(serve):
+    return await serve()
+
+
+def cookie(site, value=TOKEN):
+    return {**site.headers, "Cookie": f"{site.guarded._cookie}={value}"}
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("cookie", ["", "wrong", TOKEN[:-1]])
-async def test_without_the_token_everything_is_refused(site, route, cookie):
-    name = f"{COOKIE}_{site.port}"
-    answer = await site.get(route, headers={**site.headers, **({"Cookie": f"{name}={cookie}"} if cookie else {})}, allow_redirects=False)
-    assert (answer.status, TOKEN in await answer.text()) == (401, False)
+@pytest.mark.parametrize("value", ["", "wrong", TOKEN[:-1]])
+async def test_without_the_token_everything_is_refused(site, route, value):
+    for path in (route, site.guarded._root + route):
+        answer = await site.get(path, headers=cookie(site, value) if value else site.headers, allow_redirects=False)
+        assert (answer.status, TOKEN in await answer.text()) == (401, False)
 
 
 async def test_a_wrong_token_in_the_address_is_refused(site):
@@ -46,21 +61,52 @@ async def test_a_wrong_token_in_the_address_is_refused(site):
 
 async def test_the_token_in_the_address_becomes_a_cookie_and_leaves_the_address(site):
     answer = await site.get(f"/?token={TOKEN}", headers=site.headers, allow_redirects=False)
-    cookie = answer.headers["Set-Cookie"]
-    assert (answer.status, answer.headers["Location"]) == (303, "/")
-    assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
-    page = await site.get("/", headers={**site.headers, "Cookie": f"{COOKIE}_{site.port}={TOKEN}"})
+    place = answer.headers["Location"]
+    assert (answer.status, TOKEN in place) == (303, False)
+    assert {"HttpOnly", "SameSite=Strict", f"Path={place}"} <= set(answer.headers["Set-Cookie"].split("; "))
+    page = await site.get(place, headers=cookie(site))
     text = await page.text()
-    assert (page.status, "textual.js" in text, page.headers["Cache-Control"]) == (200, True, "no-store")
+    assert (page.status, page.headers["Cache-Control"]) == (200, "no-store")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    assert set(re.findall(r"https?://([^/\"]+)", text)) <= {f"127.0.0.1:{site.port}"}
+    loaded = re.findall(r"(?:https?|ws)://([^\"]+)", text)
+    assert loaded
+    assert all(each.startswith(f"{HOST}:{site.port}{place}") for each in loaded)
+    script = await site.get(f"{place}static/js/textual.js", headers=cookie(site))
+    assert script.status == 200
+
+
+async def test_no_server_on_another_port_is_sent_the_cookie_whatever_it_is_asked_for(site):
+    """Browsers send cookies to every port of a host: only the path keeps this one from the others."""
+    got = []
+
+    async def listen(request):
+        got.append(request.headers.get("Cookie"))
+        return web.Response()
+
+    other = web.Application()
+    other.router.add_route("*", "/{path:.*}", listen)
+    jar = CookieJar(unsafe=True)
+    async with TestServer(other) as elsewhere, ClientSession(cookie_jar=jar) as browser_like:
+        entered = await browser_like.get(f"http://{HOST}:{site.port}/?token={TOKEN}")
+        for path in ROUTES:
+            await browser_like.get(f"http://{HOST}:{elsewhere.port}{path}")
+    assert (entered.status, len(jar), got) == (200, 1, [None] * len(ROUTES))
+
+
+async def test_two_of_them_in_one_browser_do_not_take_each_others_cookies(serve):
+    first, second = await serve(TOKEN), await serve("u" * 43)
+    jar = CookieJar(unsafe=True)
+    async with ClientSession(cookie_jar=jar) as browser_like:
+        for site, token in ((first, TOKEN), (second, "u" * 43)):
+            await browser_like.get(f"http://{HOST}:{site.port}/?token={token}")
+        statuses = [(await browser_like.get(f"http://{HOST}:{site.port}{site.guarded._root}/")).status for site in (first, second)]
+        crossed = (await browser_like.get(f"http://{HOST}:{second.port}{first.guarded._root}/")).status
+    assert (statuses, crossed) == ([200, 200], 401)
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}])
 async def test_other_names_and_other_sites_are_refused_with_the_cookie_too(site, headers):
-    sent = {**site.headers, "Cookie": f"{COOKIE}_{site.port}={TOKEN}", **headers}
-    assert (await site.get("/ws", headers=sent)).status == 401
+    assert (await site.get(f"{site.guarded._root}/ws", headers={**cookie(site), **headers})).status == 401
 
 
 def test_what_is_served_is_what_was_asked_for():
