@@ -36,8 +36,7 @@ TOPIC = "rlp/ctrl"
 _SCHEMA: Final = ID_OF["intent.ctrl.request.v1"]
 _MAX_LINE = 65_536
 _SHORT_LINE = 1024
-_SHORT_PATH = 8192
-"""Characters of a line, and of the directories where its program is looked for, that are looked at while everything else waits."""
+"""Characters of a line that are looked at while everything else waits."""
 _DIGITS = 18
 _MAX_BLOB = 4 * 1024 * 1024
 _OPEN_BYTES = 4 * 1024 * 1024
@@ -267,6 +266,7 @@ class Control:
     async def route(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Where a line typed at a prompt goes, by what that shell says that it knows (docs/router.md); the reason comes last.
 
+        Which words are programs and files is the asker's to find: who may not see a directory would learn here what lies in it.
         ``brief`` leaves the features out.
         """
         from runloop.router.machine import facts, settings_of
@@ -276,15 +276,15 @@ class Control:
         if not isinstance(line, str) or len(line) > _MAX_LINE:
             raise reading.bad("line", f"send the line as text of at most {_MAX_LINE} characters")
         given = reading.map_in(fields, "facts")
-        missing = [name for name in ("cwd", "path") if not isinstance(given.get(name), str)]
-        if missing:
-            raise reading.bad(f"facts.{missing[0]}", "send what holds in your shell; the daemon's own is another")
+        for name in ("commands", "files"):
+            if not isinstance(given.get(name), list):
+                hint = f"list the words of the line that are {name} where you are; the daemon does not look"
+                raise reading.bad(f"facts.{name}", hint, missing=given.get(name) is None)
         settings = self._daemon.settings
         if self._routing is None or self._routing[0] is not settings:
             self._routing = (settings, settings_of(settings))
         looking = partial(route_reply, line, facts({}, given), self._routing[1], explain=True)
-        quick = len(line) <= _SHORT_LINE and len(given["path"]) <= _SHORT_PATH
-        reply = looking() if quick else await self._lookups.look(peer, lambda: asyncio.to_thread(looking))
+        reply = looking() if len(line) <= _SHORT_LINE else await self._lookups.look(peer, lambda: asyncio.to_thread(looking))
         if reading.flag(fields, "brief"):
             del reply["features"]
         return reply

@@ -140,7 +140,7 @@ def _opening(line: Line) -> Decision | None:
     if seen.kind is not None or seen.first is None or not _OPENING_NAME.fullmatch(seen.first.text):
         return None
     names = (f"{directory}/{seen.first.text}{suffix}" for directory in line.settings.opening_dirs for suffix in _OPENING_SUFFIXES)
-    if not any(map(line.facts.has_file, names)):
+    if not any(map(line.facts.has_opening, names)):
         return None
     return Decision("agent", "opening", f"{_shown(seen.first.text)} is an opening, and no command", seen.features)
 

@@ -95,6 +95,7 @@ def facts(environment: Mapping[str, str], given: Mapping[str, Any] | None = None
         said.get("shell") or os.path.basename(environment.get("SHELL", "")) or "sh",  # noqa: PTH119
         commands=said["commands"] if "commands" in said else Programs(said.get("path", environment.get("PATH", os.defpath)), cwd),
         files=said["files"] if "files" in said else Files(cwd),
+        openings=Files("/"),
         aliases=said.get("aliases"),
         functions=frozenset(said.get("functions", ())),
         builtins=frozenset(said["builtins"]) if "builtins" in said else None,

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class ShellFacts:
-    """What the shell that asks knows. ``commands`` and ``files`` are names, or a function that says whether a name is one.
+    """What the shell that asks knows. ``commands``, ``files`` and ``openings`` are names, or a function that says whether a name is one.
 
-    ``commands`` are programs of PATH; ``files`` are names as one would type them in the working directory. ``expanded`` is the line as
-    far as the shell knows what it becomes: variables and aliases put in.
+    ``commands`` are programs of PATH; ``files`` are names as one would type them in the working directory, ``openings`` whole paths.
+    ``expanded`` is the line as far as the shell knows what it becomes: variables and aliases put in.
     """
 
-    __slots__ = ("aliases", "builtins", "expanded", "functions", "has_command", "has_file", "keywords", "shell")
+    __slots__ = ("aliases", "builtins", "expanded", "functions", "has_command", "has_file", "has_opening", "keywords", "shell")
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class ShellFacts:
         *,
         commands: Collection[str] | Lookup = (),
         files: Collection[str] | Lookup = (),
+        openings: Collection[str] | Lookup = (),
         aliases: Mapping[str, str] | None = None,
         functions: Collection[str] = (),
         builtins: Collection[str] | None = None,
@@ -40,8 +41,9 @@ class ShellFacts:
         self.functions = functions
         self.builtins: Collection[str] = shells.builtins(shell) if builtins is None else builtins
         self.keywords: Collection[str] = shells.keywords(shell) if keywords is None else keywords
-        self.has_command: Lookup = commands if callable(commands) else frozenset(commands).__contains__
-        self.has_file: Lookup = files if callable(files) else frozenset(files).__contains__
+        self.has_command = _lookup(commands)
+        self.has_file = _lookup(files)
+        self.has_opening = _lookup(openings)
 
     def kind_of(self, name: str) -> str | None:
         """What the shell would take ``name`` for in command position: alias, keyword, function, builtin or command; None if for nothing."""
@@ -51,6 +53,10 @@ class ShellFacts:
             if name in names:
                 return kind
         return "command" if name and self.has_command(name) else None
+
+
+def _lookup(names: Collection[str] | Lookup) -> Lookup:
+    return names if callable(names) else frozenset(names).__contains__
 
 
 class RouterSettings:

@@ -11,7 +11,7 @@ from runloop.bus.session import Peer
 from runloop.config import load
 from runloop.daemon.control import Control
 from runloop.daemon.lookups import Lookups
-from runloop.errors import RunloopError
+from runloop.errors import InvalidInput, RunloopError
 from runloop.router import reply
 
 
@@ -99,15 +99,14 @@ async def test_a_turn_lasts_as_long_as_its_thread_also_where_nobody_waits_for_th
     assert begun == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("length", "path", "in_a_thread"),
-    [(1_024, "/bin", False), (1_025, "/bin", True), (9, "/bin" * 2_048, False), (9, "/bin" * 2_049, True)],
-)
-async def test_where_a_long_line_or_one_in_many_places_goes_is_looked_up_beside_everything_else(
-    monkeypatch, tmp_path, length, path, in_a_thread
-):
+def routing(tmp_path):
     broker = SimpleNamespace(sessions={"a"})
-    control = Control(SimpleNamespace(bus=SimpleNamespace(broker=broker, room=at_once), settings=load(env={"HOME": str(tmp_path)})))
+    return Control(SimpleNamespace(bus=SimpleNamespace(broker=broker, room=at_once), settings=load(env={"HOME": str(tmp_path)})))
+
+
+@pytest.mark.parametrize(("length", "in_a_thread"), [(1_024, False), (1_025, True)])
+async def test_where_a_long_line_goes_is_looked_up_beside_everything_else(monkeypatch, tmp_path, length, in_a_thread):
+    control = routing(tmp_path)
     where, decide = [], reply.route_reply
 
     def looking(*given, **more):
@@ -115,6 +114,31 @@ async def test_where_a_long_line_or_one_in_many_places_goes_is_looked_up_beside_
         return decide(*given, **more)
 
     monkeypatch.setattr(reply, "route_reply", looking)
-    asked = {"line": ("ls;" * length)[:length], "facts": {"cwd": "/", "path": path}, "brief": True}
+    asked = {"line": ("ls;" * length)[:length], "facts": {"commands": ["ls"], "files": []}, "brief": True}
     found = await control.route(asked, Peer(1, 1, 1, session="a"))
     assert (found["route"], "features" in found, where[0] is not threading.current_thread()) == ("shell", False, in_a_thread)
+
+
+@pytest.mark.parametrize("role", ["operator", "client", "agent"])
+@pytest.mark.parametrize("line", ["secrets.txt", "cat secrets.txt", "./prog", "prog the thing", "~/secrets.txt is it there", "nice prog"])
+async def test_nobody_learns_from_the_router_what_lies_in_a_directory_that_they_name(tmp_path, line, role):
+    """A program that reaches the socket may be one that sees none of the user's files."""
+    bare, full = tmp_path / "bare", tmp_path / "full"
+    for directory in (bare, full):
+        directory.mkdir()
+    (full / "secrets.txt").touch()
+    (full / "prog").touch(0o755)
+    said = []
+    for directory in (bare, full):
+        facts = {"cwd": str(directory), "path": str(directory), "commands": [], "files": []}
+        said.append(await routing(directory).route({"line": line, "facts": facts}, Peer(1, 1, 1, session="a", role=role)))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("name", ["commands", "files"])
+async def test_who_asks_where_a_line_goes_says_which_words_are_programs_and_files(tmp_path, name):
+    facts = {"cwd": "/", "path": "/bin", "commands": [], "files": []}
+    del facts[name]
+    with pytest.raises(InvalidInput) as refused:
+        await routing(tmp_path).route({"line": "ls", "facts": facts}, Peer(1, 1, 1, session="a"))
+    assert (refused.value.code, refused.value.where.key) == ("ctrl.invalid", f"facts.{name}")

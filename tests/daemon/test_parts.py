@@ -402,7 +402,7 @@ async def test_a_gate_without_a_time_out_has_nobody_where_nobody_follows_the_run
 
 async def test_a_prompt_is_told_where_its_line_goes_by_the_settings_in_force(daemon):
     daemon.start()
-    facts = {"shell": "zsh", "cwd": "/", "path": "/bin", "expanded": "zap --now"}
+    facts = {"shell": "zsh", "commands": [], "files": [], "expanded": "zap --now"}
     async with daemon.client() as link:
         first = await link.ask("route", line="$X --now", facts=facts, brief=True)
         (daemon.state / "config.yaml").write_text('router: {denylist: ["zap --now"]}\n')

@@ -417,7 +417,7 @@ async def test_a_request_that_makes_no_sense_is_refused_with_a_code(running, fie
         ("blob", {"blob": "f" * 64}, "offset limit", "ledger.blob_missing"),
         ("approvals", {}, "run after", None),
         ("answer", {"approval_id": "x"}, "approved answer scope rationale", "approval.unknown"),
-        ("route", {"line": "ls", "facts": {"cwd": "/", "path": ""}}, "brief", None),
+        ("route", {"line": "ls", "facts": {"commands": [], "files": []}}, "brief", None),
     ],
 )  # fmt: skip
 async def test_a_field_that_may_be_left_out_may_be_nil(running, verb, needed, optional, code):

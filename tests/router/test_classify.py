@@ -403,7 +403,7 @@ def test_a_line_whose_commands_lie_too_deep_for_the_denylist_is_for_no_shell():
 
 
 def test_the_name_of_an_opening_that_is_no_command_is_for_agents():
-    facts = ShellFacts("bash", commands=COMMANDS, files={"/home/a/openings/clean.yaml", "/o/tidy.opening", "/o/cut.yaml"})
+    facts = ShellFacts("bash", commands=COMMANDS, openings={"/home/a/openings/clean.yaml", "/o/tidy.opening", "/o/cut.yaml"})
     known = RouterSettings(opening_dirs=["/home/a/openings", "/o"])
     found = {line: classify(line, facts, known) for line in ("clean data.csv", "tidy", "cut data.csv", "sweep data.csv", "../o/tidy x")}
     assert {line: (each.route, each.rule) for line, each in found.items()} == {

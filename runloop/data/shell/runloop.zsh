@@ -155,6 +155,24 @@ _runloop_next() {
   _rl_read=${_rl_read[size+1,-1]}
 }
 
+# Which words of a line are programs and which are files, as members of the packed facts, in REPLY. A word is what the shell takes for one,
+# and what stands between other characters than those of names: `$(…)` has words too. The router looks at no more than 300.
+_runloop_found() {
+  local word file programs= files=
+  local -i programs_count=0 files_count=0
+  local -aU words=(${(Q)${(z)1}})
+  words=(${words[1,301]} ${${=1//[^[:alnum:]_.\/~+@%:,=-]/ }[1,301]})
+  for word in $words; do
+    [[ $word == -* ]] && continue
+    file=$word
+    [[ $file == \~(|/*) ]] && file=$HOME${file#\~}
+    if [[ -e $file || -L $file ]]; then _runloop_str $word; files+=$REPLY; (( files_count++ )); fi
+    if (( $+commands[$file] )) || whence -p -- $file; then _runloop_str $word; programs+=$REPLY; (( programs_count++ )); fi
+  done >/dev/null
+  REPLY=$'\xa8commands\xdc'${_rl_byte[(programs_count>>8)+1]}${_rl_byte[(programs_count&255)+1]}$programs
+  REPLY+=$'\xa5files\xdc'${_rl_byte[(files_count>>8)+1]}${_rl_byte[(files_count&255)+1]}$files
+}
+
 # Ask the daemon about the line; _rl_exit and _rl_reason are its answer. Fails where there is no daemon or it takes too long.
 _runloop_ask_daemon() {
   emulate -L zsh
@@ -184,8 +202,7 @@ _runloop_ask_daemon() {
     done
     facts=$'\x86\xa5shell\xa3zsh'
     _runloop_str $_rl_filled; facts+=$'\xa8expanded'$REPLY
-    _runloop_str $PWD; facts+=$'\xa3cwd'$REPLY
-    _runloop_str $PATH; facts+=$'\xa4path'$REPLY
+    _runloop_found $line; facts+=$REPLY
     facts+=$'\xa7aliases'${_rl_byte[0x81+aliases_count]}$aliased$'\xa9functions'${_rl_byte[0x91+functions_count]}$functioned
     _runloop_str $line; request=$'\x84\xa4verb\xa5route\xa5brief\xc3\xa4line'$REPLY$'\xa5facts'$facts
     _runloop_next $fd $until && _runloop_text $REPLY $'\xa5inbox' || return 1
