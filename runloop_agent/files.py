@@ -14,13 +14,23 @@ __all__ = ["Entry", "Listing", "TextFile", "Written", "list", "read", "write"]
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A file's text; ``bytes`` is how many were read, ``truncated`` says that ``max_bytes`` cut the rest off. In a text it is its own."""
+    """A file's text; ``bytes`` is how many it has, ``truncated`` says that ``max_bytes`` cut the rest off. In a text it is its own.
+
+    It begins at byte ``offset`` of the file, which had ``size`` bytes when it was read.
+    """
 
     text: str
     path: str = ""
     bytes: int = 0
     blake3: str = ""
     truncated: bool = False
+    offset: int = 0
+    size: int = 0
+
+    @property
+    def end(self) -> int:
+        """The byte behind the text: the ``offset`` to read on from."""
+        return self.offset + self.bytes
 
     def __str__(self) -> str:
         return self.text
@@ -54,14 +64,19 @@ class Written:
     previous: str | None = None
 
 
-def read(path: str, *, max_bytes: int | None = None) -> TextFile:
-    """Read one text file.
+def read(path: str, *, max_bytes: int | None = None, offset: int | None = None) -> TextFile:
+    """Read one text file, or its part from byte ``offset`` on; a negative one counts from the end.
 
     Without ``max_bytes`` a longer one than 1 MiB is cut, and the log says so.
     """
-    found = record(TextFile, call("files.read", {"path": path, "max_bytes": max_bytes}))
+    found = record(TextFile, call("files.read", {"path": path, "max_bytes": max_bytes, "offset": offset}))
     if found.truncated and max_bytes is None:
-        log(f"files.read gave only the first {found.bytes:,} bytes of {path}; max_bytes=8_388_608 is the most that one call gives", "warn")
+        part = (
+            f"{found.bytes:,} bytes of {path} from byte {found.offset:,} on"
+            if found.offset
+            else f"the first {found.bytes:,} bytes of {path}"
+        )
+        log(f"files.read gave only {part}; offset={found.end} reads on, and max_bytes=8_388_608 is the most that one call gives", "warn")
     return found
 
 

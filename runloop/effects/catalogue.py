@@ -132,8 +132,12 @@ _TABLE = (
         ),
         "status, headers (of several set-cookie each is a line), body, encoding (text or base64), url, truncated", actions=("http.send",),
     ),
-    Effect("files.read", _R, "fs", "Read a UTF-8 text file under a granted root, at most `max_bytes` of it.",
-           _args({"path": _name(4096)}, max_bytes=_int(1, MAX_ARGS_BYTES, 1_048_576)), "text, path, bytes, blake3, truncated"),
+    Effect(
+        "files.read", _R, "fs",
+        "Read a UTF-8 text file under a granted root, at most `max_bytes` of it, from byte `offset` on; a negative one counts from the end.",
+        _args({"path": _name(4096)}, max_bytes=_int(1, MAX_ARGS_BYTES, 1_048_576), offset=_int(-(2**53 - 1), 2**53 - 1)),
+        "text, path, bytes, blake3, truncated, offset (where the text begins), size (of the whole file)",
+    ),
     Effect(
         "files.list", _R, "fs",
         "List a directory under a granted root, or its names that match `glob`, at most `limit` of them.",

@@ -46,7 +46,9 @@ async def test_a_text_file_is_read_with_its_hash_and_label(read, root, make_ctx,
     outcome = await crossing(read, {"path": f"{root}/a.txt"}, make_ctx(fs(root)))
 
     digest = blake3("grüß".encode()).hexdigest()
-    assert outcome.result == {"text": "grüß", "path": f"{root}/a.txt", "bytes": 6, "blake3": digest, "truncated": False}
+    assert outcome.result == {
+        "text": "grüß", "path": f"{root}/a.txt", "bytes": 6, "blake3": digest, "truncated": False, "offset": 0, "size": 6,
+    }  # fmt: skip
     assert outcome.taint == {f"file:{root}/a.txt"}
 
 
@@ -56,6 +58,65 @@ async def test_a_cut_is_said_and_never_breaks_a_character(limit, text, read, roo
     result = (await crossing(read, {"path": f"{root}/a.txt", "max_bytes": limit}, make_ctx(fs(root)))).result
 
     assert (result["text"], result["truncated"]) == (text, limit < 6)
+    assert (result["bytes"], result["blake3"]) == (len(text.encode()), blake3(text.encode()).hexdigest()), "they are those of the text"
+
+
+@pytest.mark.parametrize(
+    ("offset", "text", "begins"),
+    [
+        (0, "grüß\n", 0),
+        (1, "rüß\n", 1),
+        (3, "ß\n", 4),
+        (-1, "\n", 6),
+        (-2, "\n", 6),
+        (-3, "ß\n", 4),
+        (-99, "grüß\n", 0),
+        (7, "", 7),
+        (2**53 - 1, "", 2**53 - 1),
+    ],
+)
+async def test_a_file_is_read_from_an_offset_or_so_far_before_its_end(offset, text, begins, read, root, make_ctx, crossing):
+    (root / "a.txt").write_text("grüß\n")
+    result = (await crossing(read, {"path": f"{root}/a.txt", "offset": offset}, make_ctx(fs(root)))).result
+
+    assert (result["text"], result["offset"], result["size"], result["truncated"]) == (text, begins, 7, False)
+
+
+async def test_parts_that_are_read_one_after_the_other_are_the_file(read, root, make_ctx, crossing):
+    text = "ab日本語ü\n" * 9
+    (root / "a.txt").write_text(text)
+    parts, at = "", 0
+    for _ in range(len(text)):
+        part = (await crossing(read, {"path": f"{root}/a.txt", "offset": at, "max_bytes": 7}, make_ctx(fs(root)))).result
+        parts, at = parts + part["text"], part["offset"] + part["bytes"]
+        if not part["truncated"]:
+            break
+
+    assert (parts, at) == (text, len(text.encode()))
+
+
+async def test_a_character_that_a_writer_has_not_finished_is_left_for_the_next_reading_of_a_log(read, root, make_ctx, crossing, refusal):
+    log, whole = root / "a.log", "日".encode()
+    log.write_bytes(b"a line\n" + whole[:2])
+    ctx, path = make_ctx(fs(root)), str(log)
+    first = (await crossing(read, {"path": path, "offset": 0}, ctx)).result
+    nothing = (await crossing(read, {"path": path, "offset": 7}, ctx)).result
+    log.write_bytes(b"a line\n" + whole)
+    rest = (await crossing(read, {"path": path, "offset": 7}, ctx)).result
+
+    assert [(part["text"], part["truncated"], part["size"]) for part in (first, nothing, rest)] == [
+        ("a line\n", False, 9), ("", False, 9), ("日", False, 10),
+    ]  # fmt: skip
+    log.write_bytes(b"a line\n" + whole[:2])
+    assert (await refusal(read, {"path": path}, ctx)).code == "files.not_text", "a file that is read as one is no text then"
+
+
+async def test_bytes_that_are_no_text_behind_an_offset_are_named_by_their_place_in_the_file(read, root, make_ctx, refusal):
+    (root / "a.bin").write_bytes(b"ok\nno\xff.")
+    error = await refusal(read, {"path": f"{root}/a.bin", "offset": -3}, make_ctx(fs(root)))
+
+    assert "byte 5 (0xff)" in error.message
+    assert error.where.line is None, "lines before the offset were not counted"
 
 
 async def test_bytes_that_are_no_text_are_named_with_their_line(read, root, make_ctx, refusal):
@@ -348,7 +409,7 @@ def test_a_new_file_never_replaces_one(tmp_path):
 @given(st.text(max_size=30), st.integers(0, 60))
 def test_any_cut_of_any_text_decodes_to_a_beginning_of_it(text, limit):
     data = text.encode()
-    shown = decode_text("f", data[:limit], truncated=limit < len(data))
+    shown = decode_text("f", data[:limit], cut=limit < len(data))
 
     assert text.startswith(shown)
     assert len(data[:limit]) - len(shown.encode()) < 4

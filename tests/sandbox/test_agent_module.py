@@ -48,7 +48,13 @@ def test_an_authors_test_answers_calls_and_sees_them():
 
 
 CUT = {
-    "files.read": ({"text": "ab", "bytes": 2}, files.read, "~/a.txt", "max_bytes", "the first 2 bytes of ~/a.txt; max_bytes=8_388_608"),
+    "files.read": (
+        {"text": "ab", "bytes": 2},
+        files.read,
+        "~/a.txt",
+        "max_bytes",
+        "the first 2 bytes of ~/a.txt; offset=2 reads on, and max_bytes=8_388_608",
+    ),
     "files.list": ({"entries": [{"path": "a"}]}, files.list, "~/a", "limit", "1 entries of ~/a; limit=10_000"),
     "http.fetch": (
         {"status": 200},
@@ -75,6 +81,15 @@ def test_an_answer_that_a_default_cut_is_told_in_the_log_and_one_that_the_author
     assert [call for call, _ in calls] == [name]
     most = CATALOGUE[name].args_schema["properties"][bound]["maximum"]
     assert said.endswith(f"{bound}={most:_}")
+
+
+def test_a_part_of_a_file_is_asked_for_by_its_offset_and_says_where_the_next_one_begins():
+    with answering({"files.read": {"text": "ab", "bytes": 2, "offset": 7, "size": 20, "truncated": True}}) as calls:
+        part = files.read("~/a.log", offset=-13)
+        files.read("~/a.log")
+    assert (part.offset, part.end, part.size) == (7, 9, 20)
+    assert [request for name, request in calls if name == "files.read"] == [{"path": "~/a.log", "offset": -13}, {"path": "~/a.log"}]
+    assert calls[1][1]["text"].startswith("files.read gave only 2 bytes of ~/a.log from byte 7 on; offset=9 reads on")
 
 
 def test_output_of_a_program_that_was_left_out_is_told_in_the_log():

@@ -113,11 +113,11 @@ def _words(mode: int) -> str:
     return "a device, pipe or socket" if kind == "other" else f"a {kind}"
 
 
-def read_up_to(handle: int, limit: int) -> bytes:
-    """At most ``limit`` bytes from where the descriptor stands."""
+def read_up_to(handle: int, limit: int, offset: int = 0) -> bytes:
+    """At most ``limit`` bytes of a file, from byte ``offset`` on."""
     parts: list[bytes] = []
     left = limit
-    while left > 0 and (part := os.read(handle, min(left, 1 << 20))):
+    while left > 0 and (part := os.pread(handle, min(left, 1 << 20), offset + limit - left)):
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
