@@ -7,9 +7,13 @@ An error says what was wrong (``message``), where (``where``), and what to chang
 from __future__ import annotations
 
 import errno
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from runloop.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -87,6 +91,22 @@ class InvalidInput(RunloopError):  # noqa: N818 - named for what it is, like the
 
     code = "input.invalid"
     exit_code = EXIT_INVALID
+
+
+class SeveralInvalid(InvalidInput):
+    """Something cannot be used for more than one reason: the error speaks for the first, and ``others`` are those after it."""
+
+    others: tuple[SeveralInvalid, ...] = ()
+
+    def with_others(self, others: Sequence[SeveralInvalid]) -> Self:
+        """The same error, carrying what else was found with it."""
+        self.others = tuple(others)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form; further problems stand under ``others``."""
+        own = super().to_dict()
+        return {**own, "others": [other.to_dict() for other in self.others]} if self.others else own
 
 
 class Unavailable(RunloopError):  # noqa: N818

@@ -15,7 +15,7 @@ from runloop.bundles.tools import read_tools
 from runloop.bundles.tree import SIGNATURE, Tree, bundle_digest, read_tree
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
-from runloop.policy import Capabilities, parse_caps
+from runloop.policy import Capabilities, read_override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,7 +152,10 @@ def _inspect(tree: Tree, root: Path, home: str | None, env: Mapping[str, str] | 
     caps = Capabilities()
     tools: tuple[Mapping[str, Any], ...] = ()
     try:
-        caps = parse_caps(_file_text(tree, manifest.caps_file, root, "policy"), file=f"{root}/{manifest.caps_file}", home=home, env=env)
+        policy = _file_text(tree, manifest.caps_file, root, "policy")
+        override, refused = read_override(policy, file=f"{root}/{manifest.caps_file}", home=home, env=env)
+        caps = override.caps
+        problems.extend(refused)
     except RunloopError as error:
         problems.append(error)
     if manifest.tools_file is not None:

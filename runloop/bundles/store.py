@@ -12,7 +12,7 @@ from runloop.bundles.errors import BundleInvalid, BundleNotFound
 from runloop.bundles.manifest import MANIFEST, VARIANT
 from runloop.bundles.tree import IGNORED_DIRS
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.errors import RunloopError, SeveralInvalid, Where
 from runloop.policy import Capabilities, override_key, parse_override
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class BundleStore:
             where = error.where if isinstance(error, RunloopError) else Where(file=str(path))
             hint = error.hint if isinstance(error, RunloopError) else "make the file readable, or remove it"
             message = f"capability override error: failed to apply override {path}: {detail}"
-            raise InvalidInput(message, code="policy.override", where=where, hint=hint) from None
+            others = error.others if isinstance(error, SeveralInvalid) else ()
+            raise SeveralInvalid(message, code="policy.override", where=where, hint=hint).with_others(others) from None
         return caps.intersect(replace(override, caps=override.caps.also_at(os.path.realpath)))
 
     def _suggestion(self, name: str) -> str:

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, Where
+from runloop.errors import SeveralInvalid, Where
 
 
-class ConfigError(InvalidInput):
+class ConfigError(SeveralInvalid):
     """A setting, a configuration file or a directory that Runloop needs cannot be used."""
 
     code = "config.invalid_value"
-
-    def __init__(self, message: str, *, code: str | None = None, where: Where | None = None, hint: str = "") -> None:
-        super().__init__(message, code=code, where=where, hint=hint)
-        self.others: tuple[ConfigError, ...] = ()
-
-    def with_others(self, others: Sequence[ConfigError]) -> ConfigError:
-        """The same error, carrying the further problems found in the same load."""
-        self.others = tuple(others)
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form; further problems stand under ``others``."""
-        own = super().to_dict()
-        return {**own, "others": [other.to_dict() for other in self.others]} if self.others else own
 
 
 @dataclass(frozen=True, slots=True)

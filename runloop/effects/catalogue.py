@@ -134,7 +134,7 @@ _TABLE = (
     ),
     Effect(
         "files.read", _R, "fs",
-        "Read a UTF-8 text file under a granted root, at most `max_bytes` of it, from byte `offset` on; a negative one counts from the end.",
+        "Read a UTF-8 text file under a granted root, at most `max_bytes` of it, from byte `offset` on (negative: from the end).",
         _args({"path": _name(4096)}, max_bytes=_int(1, MAX_ARGS_BYTES, 1_048_576), offset=_int(-(2**53 - 1), 2**53 - 1)),
         "text, path, bytes, blake3, truncated, offset (where the text begins), size (of the whole file)",
     ),

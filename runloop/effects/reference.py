@@ -48,9 +48,10 @@ lists as read-only, and `mail.send` is the action `mail.outbox` (reversible, not
 
 What `http.fetch` gets is text under the character set that the answer declares, else UTF-8, and base64 where it is neither; it follows
 at most 5 redirects, refuses compressed answers, and uses no proxy: it goes to the address that was checked.
-Paths are absolute or begin with `~/`, and have no `..`. What `files.read` gives are whole characters, and `bytes` counts those: the next part of a
-file begins at `offset + bytes` (`part.end` in Python), and a log that grows is read on from there; one whose `size` is less than that was begun anew. With an
-`offset`, a character that its writer has not finished is left for the next reading. Without `cwd` a program
+Paths are absolute or begin with `~/`, and have no `..`. What `files.read` gives are whole characters, and `bytes` counts those:
+the next part of a file begins at `offset + bytes` (`part.end` in Python), and a log that grows is read on from there; one whose
+`size` is less than that was begun anew. With an `offset`, a character that its writer has not finished is left for the next reading.
+Without `cwd` a program
 runs in an empty directory, which is removed afterwards. Of its standard output and error 256 KiB each are kept.
 An answer that was cut, by that or by the bound that an argument has where it is left out (`max_bytes`, `limit`), says
 `truncated`, and a Python agent's log says so too.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from runloop.policy.admission import Admission, AdmissionRequest, OpeningPolicy, admit
     from runloop.policy.approvals import Grant, Scope, covers
     from runloop.policy.capabilities import Capabilities, Override
-    from runloop.policy.caps_file import override_key, parse_caps, parse_override
+    from runloop.policy.caps_file import override_key, parse_caps, parse_override, read_override
     from runloop.policy.denial import Denial
 
 _HOMES = {
@@ -27,6 +27,7 @@ _HOMES = {
     "override_key": "caps_file",
     "parse_caps": "caps_file",
     "parse_override": "caps_file",
+    "read_override": "caps_file",
 }
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "override_key",
     "parse_caps",
     "parse_override",
+    "read_override",
 ]
 
 __getattr__ = importing(__name__, _HOMES)

@@ -1,7 +1,7 @@
 """Reading ``policy.caps`` and its overrides (spec 11, extended by mail, ask, spawn and command lists).
 
-Every refusal carries the line and column of the entry and says what to write instead. Where upstream has a wording, the
-message begins with it.
+Every refusal carries the line and column of the entry and says what to write instead; an author sees all of a file at once. Where
+upstream has a wording, the message begins with it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from runloop.errors import InvalidInput
+from runloop.errors import SeveralInvalid
 from runloop.policy.capabilities import Capabilities, Override
 from runloop.policy.commands import Argv, ExecGrants, entry_problem
 from runloop.policy.located import TomlDocument, parse_toml
@@ -20,7 +20,7 @@ from runloop.policy.paths import PathGrants, canonical_root
 from runloop.policy.unasked import unasked_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_BYTES = 256 << 10
 _TABLE = "capabilities"
@@ -48,7 +48,7 @@ _SECRET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.
 
 
 def parse_caps(text: str, *, file: str | None = None, home: str | None = None, env: Mapping[str, str] | None = None) -> Capabilities:
-    """Read the capability set of a policy file; ``InvalidInput`` with file, line and column otherwise.
+    """Read the capability set of a policy file; ``SeveralInvalid`` with every file, line and column otherwise.
 
     ``home`` and ``env`` expand ``~`` and ``$NAME`` in directories; this module never reads the environment itself.
     """
@@ -57,31 +57,53 @@ def parse_caps(text: str, *, file: str | None = None, home: str | None = None, e
 
 def parse_override(text: str, *, file: str | None = None, home: str | None = None, env: Mapping[str, str] | None = None) -> Override:
     """Read the same file as an override, which also knows which capabilities were stated."""
+    override, problems = read_override(text, file=file, home=home, env=env)
+    if problems:
+        raise problems[0].with_others(problems[1:])
+    return override
+
+
+def read_override(
+    text: str, *, file: str | None = None, home: str | None = None, env: Mapping[str, str] | None = None
+) -> tuple[Override, list[SeveralInvalid]]:
+    """Read a policy file and everything that is wrong with it, in document order; the value is meaningful only where nothing is.
+
+    Raises ``InvalidInput`` when the text is not TOML at all.
+    """
     document = parse_toml(text, file=file, code="policy.syntax", max_bytes=MAX_BYTES)
-    table = document.data.get(_TABLE)
-    if not isinstance(table, dict):
-        raise InvalidInput(
-            "policy manifest missing `capabilities` table",
-            code="policy.missing_table",
-            where=document.where(_TABLE),
-            hint="begin the file with [capabilities]",
-        )
-    document.refuse_unknown([_TABLE], code="policy.unknown_key", what="table")
-    document.refuse_unknown(KEYS, _TABLE, code="policy.unknown_key", what="capability", meant=_MEANT)
-    reader = _Reader(document, table, home, env or {})
-    return Override(reader.capabilities(), frozenset("fs" if key in _FS_KEYS else key for key in table))
+    reader = _Reader(document, home, env or {})
+    override = reader.override()
+    return override, sorted(reader.problems, key=lambda problem: (problem.where.line or 0, problem.where.column or 0))
 
 
 class _Reader:
-    """Turns one ``[capabilities]`` table into values; holds only what every reading needs."""
+    """Turns one ``[capabilities]`` table into values, noting problems as it goes."""
 
-    def __init__(self, document: TomlDocument, table: dict[str, Any], home: str | None, env: Mapping[str, str]) -> None:
+    def __init__(self, document: TomlDocument, home: str | None, env: Mapping[str, str]) -> None:
         self._document = document
-        self._table = table
+        self._table: dict[str, Any] = {}
         self._home = home
         self._env = env
+        self.problems: list[SeveralInvalid] = []
 
-    def capabilities(self) -> Capabilities:
+    def override(self) -> Override:
+        table = self._document.data.get(_TABLE)
+        if isinstance(table, dict):
+            self._table = table
+            self._unknown([_TABLE], what="table")
+            self._unknown(KEYS, _TABLE, what="capability", meant=_MEANT)
+        else:  # and then what stands without it is no mistake of its own
+            self.problems.append(
+                SeveralInvalid(
+                    "policy manifest missing `capabilities` table",
+                    code="policy.missing_table",
+                    where=self._document.where(_TABLE),
+                    hint="begin the file with [capabilities]",
+                )
+            )
+        return Override(self._capabilities(), frozenset("fs" if key in _FS_KEYS else key for key in self._table))
+
+    def _capabilities(self) -> Capabilities:
         return Capabilities(
             fs=self._fs(),
             net=self._net(),
@@ -96,13 +118,11 @@ class _Reader:
     def _fs(self) -> PathGrants:
         roots = []
         for key, write in _FS_KEYS.items():
-            for index, entry in enumerate(self._strings(key, "invalid filesystem capability entry")):
+            for index, entry in self._strings(key, "invalid filesystem capability entry"):
                 try:
                     roots.append((canonical_root(entry, home=self._home, env=self._env), write))
                 except ValueError as error:
-                    raise self._invalid(
-                        "invalid filesystem capability entry", f"{entry!r}: {error}", key, index, hint="name one directory"
-                    ) from None
+                    self._wrong("invalid filesystem capability entry", f"{entry!r}: {error}", key, index, hint="name one directory")
         return PathGrants.of(roots)
 
     def _net(self) -> NetGrants:
@@ -110,35 +130,34 @@ class _Reader:
         if isinstance(value, list):
             return NetGrants.of(self._hosts("net"))
         if not isinstance(value, dict):
-            raise self._invalid(
-                "invalid capability entry",
-                "net must be a list or a table",
-                "net",
-                hint='write net = ["host"] or net = { hosts = ["host"] }',
-            )
-        self._document.refuse_unknown(("hosts", "allow_http", "allow_private"), _TABLE, "net", code="policy.unknown_key", what="key of net")
+            hint = 'write net = ["host"] or net = { hosts = ["host"] }'
+            self._wrong("invalid capability entry", "net must be a list or a table", "net", hint=hint)
+            return NetGrants()
+        self._unknown(("hosts", "allow_http", "allow_private"), _TABLE, "net", what="key of net")
         if "hosts" not in value:
-            raise self._invalid("invalid network host entry", "missing net.hosts", "net", hint='write net = { hosts = ["host"] }')
-        if not isinstance(value["hosts"], list):
-            raise self._invalid("invalid network host entry", "net.hosts must be array", "net", "hosts", hint='write hosts = ["host"]')
+            self._wrong("invalid network host entry", "missing net.hosts", "net", hint='write net = { hosts = ["host"] }')
         return NetGrants.of(
             self._hosts("net", "hosts"), allow_http=self._flag("net", "allow_http"), allow_private=self._flag("net", "allow_private")
         )
 
     def _hosts(self, *path: str) -> list[tuple[str, int | None]]:
-        hosts = []
-        for index, entry in enumerate(self._at(*path, default=[])):
+        hosts: list[tuple[str, int | None]] = []
+        entries = self._at(*path, default=[])
+        if not isinstance(entries, list):
+            self._wrong("invalid network host entry", f"{'.'.join(path)} must be array", *path, hint='write hosts = ["host"]')
+            return hosts
+        for index, entry in enumerate(entries):
             if not isinstance(entry, str) or not entry.strip():
-                raise self._invalid(
-                    "invalid network host entry", f"{entry!r} is not a host name", *path, index, hint='write "host" or "host:443"'
-                )
+                hint = 'write "host" or "host:443"'
+                self._wrong("invalid network host entry", f"{entry!r} is not a host name", *path, index, hint=hint)
+                continue
             try:
                 hosts.append(split_host(entry))
             except ValueError as error:
                 wrong, example = str(error), '"host" or "host:443"'
                 if "/" in entry:
                     wrong, example = "it is a URL or a path, and a host is meant", _host_of(entry) or example
-                raise self._invalid("invalid network host entry", f"{entry!r}: {wrong}", *path, index, hint=f"write {example}") from None
+                self._wrong("invalid network host entry", f"{entry!r}: {wrong}", *path, index, hint=f"write {example}")
         return hosts
 
     def _exec(self) -> ExecGrants:
@@ -147,35 +166,33 @@ class _Reader:
         if value is False:
             return ExecGrants()
         if value is True:
-            raise self._invalid(
-                "invalid capability entry", "exec = true would let the agent run any program", "exec", hint=f"{example}, or leave exec out"
-            )
+            hint = f"{example}, or leave exec out"
+            self._wrong("invalid capability entry", "exec = true would let the agent run any program", "exec", hint=hint)
+            return ExecGrants()
         if not isinstance(value, dict):
-            raise self._invalid("invalid capability entry", "exec must be false or a table of commands", "exec", hint=example)
-        self._document.refuse_unknown(("commands", "read_only"), _TABLE, "exec", code="policy.unknown_key", what="key of exec")
+            self._wrong("invalid capability entry", "exec must be false or a table of commands", "exec", hint=example)
+            return ExecGrants()
+        self._unknown(("commands", "read_only"), _TABLE, "exec", what="key of exec")
         return ExecGrants.of(self._commands("commands", example), self._commands("read_only", example))
 
     def _commands(self, key: str, example: str) -> list[Argv]:
         entries = self._at("exec", key, default=[])
+        commands: list[Argv] = []
         if not isinstance(entries, list):
-            raise self._invalid("invalid capability entry", f"exec.{key} must be a list of commands", "exec", key, hint=example)
-        commands = []
+            self._wrong("invalid capability entry", f"exec.{key} must be a list of commands", "exec", key, hint=example)
+            return commands
         for index, entry in enumerate(entries):
+            problem: str | None
             if not isinstance(entry, list) or not all(isinstance(word, str) for word in entry):
-                raise self._invalid(
-                    "invalid capability entry",
-                    f"a command is a list of words, not {entry!r}",
-                    "exec",
-                    key,
-                    index,
-                    hint='write ["git", "log"], not "git log"',
-                )
-            if problem := entry_problem(tuple(entry)):
-                raise self._invalid("invalid capability entry", problem, "exec", key, index, hint=example)
-            if key == "read_only" and (problem := unasked_problem(tuple(entry))):
+                problem, hint = f"a command is a list of words, not {entry!r}", 'write ["git", "log"], not "git log"'
+            elif problem := entry_problem(tuple(entry)):
+                hint = example
+            elif key == "read_only" and (problem := unasked_problem(tuple(entry))):
                 hint = f"move {json.dumps(entry)} to commands, where each is asked about"
-                raise self._invalid("invalid capability entry", problem, "exec", key, index, hint=hint)
-            commands.append(tuple(entry))
+            else:
+                commands.append(tuple(entry))
+                continue
+            self._wrong("invalid capability entry", problem, "exec", key, index, hint=hint)
         return commands
 
     def _names(self, key: str, pattern: re.Pattern[str], expected: str) -> NameGrants:
@@ -185,33 +202,34 @@ class _Reader:
         return NameGrants(names=frozenset(self._matching(key, pattern, expected)))
 
     def _matching(self, key: str, pattern: re.Pattern[str], expected: str) -> list[str]:
-        entries = self._strings(key, "invalid capability entry")
-        for index, entry in enumerate(entries):
-            if not pattern.fullmatch(entry):
-                raise self._invalid(
-                    "invalid capability entry", f"{entry!r} is not of the form expected here", key, index, hint=f"write {expected}"
-                )
-        return entries
+        found = []
+        for index, entry in self._strings(key, "invalid capability entry"):
+            if pattern.fullmatch(entry):
+                found.append(entry)
+            else:
+                hint = f"write {expected}"
+                self._wrong("invalid capability entry", f"{entry!r} is not of the form expected here", key, index, hint=hint)
+        return found
 
-    def _strings(self, key: str, message: str) -> list[str]:
+    def _strings(self, key: str, message: str) -> Iterator[tuple[int, str]]:
+        """The texts of a list, each with its index."""
         value = self._table.get(key, [])
         if not isinstance(value, list):
-            raise self._invalid("invalid capability entry", f"{key} must be a list of strings", key, hint=f'write {key} = ["..."]')
+            self._wrong("invalid capability entry", f"{key} must be a list of strings", key, hint=f'write {key} = ["..."]')
+            return
         for index, entry in enumerate(value):
-            if not isinstance(entry, str) or not entry.strip():
-                raise self._invalid(message, f"{entry!r} is not a non-empty string", key, index, hint="put it in quotes")
-        return value
+            if isinstance(entry, str) and entry.strip():
+                yield index, entry
+            else:
+                self._wrong(message, f"{entry!r} is not a non-empty string", key, index, hint="put it in quotes")
 
     def _flag(self, *path: str) -> bool:
         value = self._at(*path, default=False)
-        if not isinstance(value, bool):
-            raise self._invalid(
-                "invalid capability entry",
-                f"{'.'.join(path)} must be true or false, not {value!r}",
-                *path,
-                hint="write true or false, without quotes",
-            )
-        return value
+        if isinstance(value, bool):
+            return value
+        message = f"{'.'.join(path)} must be true or false, not {value!r}"
+        self._wrong("invalid capability entry", message, *path, hint="write true or false, without quotes")
+        return False
 
     def _at(self, *path: str, default: Any = None) -> Any:
         value: Any = self._table
@@ -219,8 +237,12 @@ class _Reader:
             value = value[step]
         return value.get(path[-1], default)
 
-    def _invalid(self, message: str, detail: str, *path: str | int, hint: str) -> InvalidInput:
-        return InvalidInput(f"{message}: {detail}", code="policy.invalid_entry", where=self._document.where(_TABLE, *path), hint=hint)
+    def _unknown(self, allowed: Iterable[str], *path: str, what: str, meant: Mapping[str, str] | None = None) -> None:
+        self.problems.extend(self._document.unknown_keys(allowed, *path, code="policy.unknown_key", what=what, meant=meant))
+
+    def _wrong(self, message: str, detail: str, *path: str | int, hint: str) -> None:
+        where = self._document.where(_TABLE, *path)
+        self.problems.append(SeveralInvalid(f"{message}: {detail}", code="policy.invalid_entry", where=where, hint=hint))
 
 
 def _host_of(entry: str) -> str | None:

@@ -10,7 +10,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, Where
+from runloop.errors import InvalidInput, SeveralInvalid, Where
 from runloop.patterns import lazy
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class TomlDocument:
 
     def unknown_keys(
         self, allowed: Iterable[str], *path: str | int, code: str, what: str, meant: Mapping[str, str] | None = None
-    ) -> Iterator[InvalidInput]:
+    ) -> Iterator[SeveralInvalid]:
         """Yield an error for each key of the table at ``path`` that is not in ``allowed``, suggesting what is ``meant`` or the nearest."""
         table: Any = self.data
         for step in path:
@@ -55,14 +55,7 @@ class TomlDocument:
 
                 where = self.where(*path, key)
                 hint = (meant or {}).get(key) or did_you_mean(key, known)
-                yield InvalidInput(f"unknown {what} {key!r}", code=code, where=where, hint=hint)
-
-    def refuse_unknown(
-        self, allowed: Iterable[str], *path: str | int, code: str, what: str, meant: Mapping[str, str] | None = None
-    ) -> None:
-        """Raise the first error of :meth:`unknown_keys`."""
-        for error in self.unknown_keys(allowed, *path, code=code, what=what, meant=meant):
-            raise error
+                yield SeveralInvalid(f"unknown {what} {key!r}", code=code, where=where, hint=hint)
 
 
 def parse_toml(text: str, *, file: str | None, code: str, max_bytes: int = 1 << 20) -> TomlDocument:

@@ -182,6 +182,17 @@ def test_an_override_that_cannot_be_applied_stops_the_agent(write_bundle, store,
     assert (caught.value.hint == "make the file readable, or remove it") == (line is None)
 
 
+def test_all_that_is_wrong_with_an_override_is_told(write_bundle, store, tmp_path):
+    write_bundle()
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "reader.caps").write_text("[capabilities]\nmodle = true\nmail = 1\n")
+    with pytest.raises(InvalidInput) as caught:
+        store(user=tmp_path / "user").resolve("reader")
+    assert [(each.code, each.where.line) for each in (caught.value, *caught.value.others)] == [
+        ("policy.override", 2), ("policy.invalid_entry", 3),
+    ]  # fmt: skip
+
+
 def test_an_override_that_is_a_dangling_link_stops_the_agent(write_bundle, store, tmp_path):
     write_bundle()
     (tmp_path / "user").mkdir()

@@ -251,6 +251,7 @@ def test_a_directory_without_manifest_is_no_bundle(write_bundle, codes):
         ({"manifest.toml": "[agent"}, ["bundle.syntax"]),
         ({"policy.caps": None}, ["bundle.unsealed", "bundle.no_file"]),
         ({"policy.caps": "x = 1"}, ["bundle.unsealed", "policy.missing_table"]),
+        ({"policy.caps": "[capabilities]\nx = 1\nmodel = 2"}, ["bundle.unsealed", "policy.unknown_key", "policy.invalid_entry"]),
         ({"agent.py": None}, ["bundle.unsealed", "bundle.no_entry"]),
         ({"agent.py": b"# \xff"}, ["bundle.unsealed", "bundle.not_utf8"]),
     ],

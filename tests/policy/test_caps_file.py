@@ -142,6 +142,29 @@ def test_a_file_without_the_table_is_refused_in_upstreams_words(text):
     assert caught.value.hint == "begin the file with [capabilities]"
 
 
+def test_all_that_is_wrong_with_a_file_is_told_at_once_in_the_order_of_the_file():
+    body = """\
+[tools]
+[capabilities]
+files = ["/a"]
+fs = ["/ok", "rel", 7]
+net = { hosts = ["https://a.example/x", "ok.example"], allow_http = "yes", ports = [1] }
+exec = { commands = ["git log"], read_only = [["git", "push"]] }
+kb_read = ["Notes"]
+spawn = "agent:x"
+model = "true"
+"""
+    with pytest.raises(InvalidInput) as caught:
+        parse_caps(body, file="policy.caps")
+    told = (caught.value, *caught.value.others)
+
+    assert [(each.where.line, each.where.key.removeprefix("capabilities.")) for each in told] == [
+        (1, "tools"), (3, "files"), (4, "fs[1]"), (4, "fs[2]"), (5, "net.hosts[0]"), (5, "net.allow_http"), (5, "net.ports"),
+        (6, "exec.commands[0]"), (6, "exec.read_only[0]"), (7, "kb_read[0]"), (8, "spawn"), (9, "model"),
+    ]  # fmt: skip
+    assert [each["message"] for each in caught.value.to_dict()["others"]] == [each.message for each in told[1:]]
+
+
 def test_an_override_knows_which_capabilities_it_states():
     override = parse_override('[capabilities]\nfs_ro = ["/a"]\nmodel = false\n')
     assert override.stated == {"fs", "model"}
