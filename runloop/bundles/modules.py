@@ -22,7 +22,7 @@ _WITHOUT: Final = (
 )
 ABSENT: Final = frozenset(_WITHOUT.split())
 """Modules of a standard library, of whichever Python, that the guest does not have; names that begin with ``_`` are not told apart."""
-ABSENT_BELOW: Final = frozenset({"http.client", "http.server", "unittest.mock", "urllib.request"})
+ABSENT_BELOW: Final = frozenset({"http.client", "http.server", "urllib.request"})
 """Modules that the guest does not have of packages that it has; a file of the bundle can stand in for one."""
 _INSTEAD: Final = {
     "an agent has no network; use runloop_agent.http": (

@@ -32,10 +32,21 @@ _SAID: Final = (
         ),
     ),
     (
-        r"\nModuleNotFoundError: No module named 'unittest\.mock'",
+        r"\nAttributeError: module 'hashlib' has no attribute 'scrypt'|\nImportError: cannot import name 'scrypt' from 'hashlib'",
+        "scrypt is OpenSSL's, which is not in the guest: hashlib.pbkdf2_hmac is there",
+    ),
+    (
+        r"\nValueError: unsupported hash type ",
         (
-            "unittest.mock is not in the guest: tests/cases.yaml and `rlp agent test` give an agent's calls other answers; "
-            "where a package imports it, a copy unittest/mock.py beside agent.py stands in for it"
+            "OpenSSL is not in the guest: its hashes are those of hashlib.algorithms_guaranteed, under the names that stand there; "
+            "for another place a pure-Python package in the bundle, beside agent.py"
+        ),
+    ),
+    (
+        r"\nRuntimeError: nobody can end this wait",
+        (
+            "in one thread look before you wait (Queue.get_nowait, Event.is_set), or wait with a timeout; tasks of asyncio take turns, "
+            "and nodes of an opening work side by side"
         ),
     ),
     (
@@ -59,7 +70,7 @@ _SAID: Final = (
     ),
     (
         r"`unreachable` instruction executed",
-        "a guest crashes so where it waits for a lock or a queue, which in its one thread nobody can serve, and at an assertion of its own",
+        "a guest crashes so where it waits for a lock that is held, which in its one thread nobody can release, and at an assertion of its own",
     ),
 )
 """By what the message says, of a traceback its last exception or what caused it; what was handled before says nothing."""

@@ -168,9 +168,3 @@ def test_a_result_that_no_limit_would_let_through_is_not_said_to_be_over_the_lim
 
     assert (found.code, found.text) == ("guest.output", f"the result is larger than {MAX_REQUEST_BYTES} bytes")
     assert "4 MiB" in hint_of(found.code, found.text)
-
-
-def test_who_imports_mock_hears_what_stands_in_for_it():
-    message = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'unittest.mock': place packages beside agent.py\n"
-    assert "rlp agent test" in hint_of("guest.exception", message)
-    assert hint_of("guest.exception", message.replace("unittest.mock", "yaml")) == ""

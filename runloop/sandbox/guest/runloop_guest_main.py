@@ -5,10 +5,12 @@ from runloop_guest import reading, virtual  # first: what is imported later must
 virtual.prepare()
 reading.install()
 
-from runloop_guest import executor, frozen, loop, zones  # noqa: E402 - see above
+from runloop_guest import executor, frozen, hashes, loop, waits, zones  # noqa: E402 - see above
 
 loop.freeze()
 executor.freeze()
+hashes.freeze()
+waits.freeze()
 zones.freeze()
 frozen.freeze()
 

@@ -24,6 +24,7 @@ _REASONS = {
     _NO_SCREEN: "tkinter _tkinter turtle turtledemo curses _curses readline idlelib tty termios webbrowser",
     _NO_DATABASE: "sqlite3 _sqlite3 dbm",
 }
+NO_DEBUGGER = "nobody can debug inside an agent: print() what you want to see, and run it again with `rlp agent test` or `rlp replay`"
 ABSENT = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 
 _SKIPPED = {
@@ -81,8 +82,11 @@ _SKIPPED_BELOW = (
     "unittest.", "ctypes.", "concurrent.futures.", "concurrent.interpreters", "multiprocessing.", "distutils.",
     "importlib.resources.simple", "encodings.oem", "encodings.mbcs", "_sysconfigdata",
 )  # fmt: skip
+_WANTED_BELOW = frozenset({"unittest.mock"})
+"""What packages import of those after all, beside their own tests."""
 _COPIED = ("html.parser",)
 """Modules of which packages make copies of their own, to change them, as Markdown does."""
+_loaded: set[str] = set()
 
 
 class _Kept(importlib.machinery.SourceFileLoader):
@@ -101,7 +105,7 @@ def _wanted(name: str) -> bool:
     root = name.partition(".")[0]
     if root in _SKIPPED or root in ABSENT or name in ABSENT or name.endswith(".__main__"):
         return False
-    return not name.startswith(_SKIPPED_BELOW)
+    return name in _WANTED_BELOW or not name.startswith(_SKIPPED_BELOW)
 
 
 def _load(name: str) -> None:
@@ -124,6 +128,10 @@ def freeze() -> None:
             del sys.modules[name]
     for name in _COPIED:
         _keep(name)
+    setattr(sys, "breakpointhook", _no_debugger)  # noqa: B010 - a C function, whose type checkers know
+    for called in ("set_trace", "post_mortem", "pm"):  # doctest has imported it
+        setattr(sys.modules["pdb"], called, _no_debugger)
+    _loaded.update(sys.modules)
 
 
 def _keep(name: str) -> None:
@@ -135,8 +143,15 @@ def _keep(name: str) -> None:
     spec.loader = module.__loader__ = _Kept(name, spec.loader.path, code)
 
 
+def _no_debugger(*_args: object, **_named: object) -> None:
+    """Stand in for what would ask somebody at a terminal."""
+    raise RuntimeError(NO_DEBUGGER)
+
+
 def explain(name: str) -> str:
     """Say why ``name`` cannot be imported and what to use instead."""
+    if name in _loaded:
+        return "it was loaded when the guest was built, and cannot be loaded again; leave it in sys.modules, and do not reload it"
     why = ABSENT.get(name) or ABSENT.get(name.partition(".")[0])
     if why is None and name in sys.stdlib_module_names:
         why = "this part of the standard library is not in the Python guest"

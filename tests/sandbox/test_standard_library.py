@@ -1,0 +1,133 @@
+"""Parts of the standard library that elsewhere need OpenSSL, other threads or a terminal."""
+
+import hashlib
+
+import pytest
+
+from runloop.sandbox import GuestError
+
+KEYS = [
+    (name, length, salt, rounds, wanted)
+    for name in ("md5", "sha1", "sha224", "sha256", "sha512", "sha3_256")
+    for length, salt, rounds, wanted in ((0, 0, 3, 1), (3, 4, 1, None), (64, 5, 2, 33), (65, 1, 2, 20), (200, 8, 7, 100), (129, 8, 2, None))
+]
+
+
+async def test_keys_are_derived_from_passwords_as_openssl_does(run):
+    source = "import hashlib\ndef run(keys):\n    return [hashlib.pbkdf2_hmac(n, bytes(range(l)), bytes(range(s)), r, d).hex() for n, l, s, r, d in keys]"
+
+    assert await run(source.replace("hashlib\n", "hashlib\nfrom hashlib import *\n"), {"keys": KEYS}) == [
+        hashlib.pbkdf2_hmac(name, bytes(range(length)), bytes(range(salt)), rounds, wanted).hex()
+        for name, length, salt, rounds, wanted in KEYS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ("'sha256', 'text', b's', 1", "a bytes-like object is required, not 'str'"),
+        ("'sha256', b'p', b's', 0", "ValueError: iteration value must be greater than 0."),
+        ("'sha256', b'p', b's', 1, 0", "ValueError: key length must be greater than 0."),
+        ("'shake_128', b'p', b's', 1", "ValueError: unsupported hash type shake_128"),
+    ],
+)
+async def test_what_no_key_can_be_derived_from_is_refused(run, arguments, error):
+    with pytest.raises(GuestError, match=error):
+        await run(f"import hashlib\ndef run(): return hashlib.pbkdf2_hmac({arguments}).hex()")
+
+
+@pytest.mark.parametrize(
+    ("asks", "hint"),
+    [
+        ("hashlib.scrypt(b'p', salt=b's', n=2, r=1, p=1)", "hashlib.pbkdf2_hmac is there"),
+        ("exec('from hashlib import scrypt')", "hashlib.pbkdf2_hmac is there"),
+        ("hashlib.new('ripemd160')", "hashlib.algorithms_guaranteed"),
+        ("hmac.new(b'k', b'm', 'sm3')", "hashlib.algorithms_guaranteed"),
+    ],
+)
+async def test_what_only_openssl_has_is_answered_with_what_there_is(run, asks, hint):
+    with pytest.raises(GuestError) as failed:
+        await run(f"import hashlib, hmac\ndef run(): return {asks}")
+
+    assert hint in failed.value.hint
+
+
+WAITS = """
+import queue, threading, time
+
+def run():
+    full, condition = queue.Queue(1), threading.Condition()
+    full.put(1)
+    def within():
+        with condition:
+            return condition.wait(0.25)
+    def empty(which):
+        try:
+            which.get(timeout=0.25)
+        except queue.Empty:
+            return "empty"
+    def no_room():
+        try:
+            full.put(2, timeout=0.25)
+        except queue.Full:
+            return "full"
+    return [within(), empty(queue.Queue()), empty(queue.SimpleQueue()), no_room(), threading.Event().wait(0.25),
+            threading.Semaphore(0).acquire(timeout=0.25), threading.Event().wait(0), threading.Event().wait(-1)]
+"""
+
+
+async def test_what_waits_with_a_timeout_for_another_thread_lets_that_time_pass_once(run, host):
+    host.answers["timer.sleep"] = lambda asked: setattr(host, "now_ms", host.now_ms + asked["ms"]) or {}
+
+    assert await run(WAITS) == [False, "empty", "empty", "full", False, False, False, False]
+    assert host.calls == [("timer.sleep", {"ms": 250})] * 6
+
+
+@pytest.mark.parametrize(
+    "waits", ["queue.Queue().get()", "queue.SimpleQueue().get()", "threading.Event().wait()", "threading.Semaphore(0).acquire()"]
+)
+async def test_a_wait_that_nobody_could_end_is_an_error_at_its_line(run, waits):
+    with pytest.raises(GuestError) as failed:
+        await run(f"import queue, threading\ndef run():\n    {waits}")
+
+    assert failed.value.code == "guest.exception"
+    assert 'File "agent.py", line 3, in run' in failed.value.message
+    assert "get_nowait" in failed.value.hint
+
+
+async def test_a_queue_that_is_served_in_turn_works(run):
+    source = "import queue\ndef run():\n    q = queue.SimpleQueue()\n    q.put(1)\n    return [q.get(timeout=1), q.empty(), q.qsize(), type(q).__name__]"
+    assert await run(source) == [1, True, 0, "SimpleQueue"]
+
+
+@pytest.mark.parametrize("asks", ["breakpoint()", "__import__('pdb').set_trace()", "__import__('pdb').post_mortem()"])
+async def test_who_asks_for_a_debugger_is_told_what_there_is_instead(run, asks):
+    with pytest.raises(GuestError, match="RuntimeError: nobody can debug inside an agent: print") as failed:
+        await run(f"def run():\n    {asks}")
+
+    assert 'File "agent.py", line 2, in run' in failed.value.message
+
+
+@pytest.mark.parametrize("again", ["importlib.reload(textwrap)", "sys.modules.pop('textwrap'); import textwrap"])
+async def test_a_module_of_the_guest_is_not_loaded_twice_and_that_is_said(run, again):
+    with pytest.raises(GuestError, match="No module named 'textwrap': it was loaded when the guest was built"):
+        await run(f"import importlib, sys, textwrap\ndef run():\n    {again}")
+
+
+async def test_a_module_of_the_bundle_is_loaded_again(run):
+    source = "import importlib, helper\ndef run():\n    helper.X = 5\n    return importlib.reload(helper).X"
+    assert await run({"agent.py": source, "helper.py": "X = 1"}) == 1
+
+
+async def test_mocks_are_there_for_packages_that_import_them(run):
+    source = """
+import json
+from unittest import mock
+from unittest.mock import Mock, patch
+
+def run():
+    called = Mock(return_value=3)
+    with patch.object(json, "dumps", return_value="patched"):
+        return [called(1), called.call_args == mock.call(1), json.dumps(1), mock.ANY == 7]
+"""
+    assert await run(source) == [3, True, "patched", True]
