@@ -70,7 +70,7 @@ _SAID: Final = (
     ),
     (
         r"`unreachable` instruction executed",
-        "a guest crashes so where it waits for a lock that is held, which in its one thread nobody can release, and at an assertion of its own",
+        "a guest crashes so where it waits for a lock that is held, which in one thread nobody can release, and at an assertion of its own",
     ),
 )
 """By what the message says, of a traceback its last exception or what caused it; what was handled before says nothing."""
