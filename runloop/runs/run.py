@@ -443,10 +443,10 @@ class Run:
         drafts, starts, gates = [*first, *calls], list[StartNode](), list[tuple[OpenGate, int | None]]()
         for command in commands:
             if isinstance(command, StartNode):
-                if (command.node, command.attempt) in never:
-                    continue  # an attempt of an earlier process that ends before it is taken up
-                starts.append(command)
-                drafts += [] if self.under_way.left(command.node, command.attempt) else [self.book.start(command)]
+                attempt = command.node, command.attempt
+                if attempt not in stopped:  # else it ends before it begins, or is taken up
+                    starts.append(command)
+                drafts += [] if attempt in never or self.under_way.left(*attempt) else [self.book.start(command)]
             elif isinstance(command, OpenGate):
                 asked = self._gates.opens(command, self.labels.of(command.node))
                 if (command.node, command.round) not in closed:  # its time may be over when the run is taken up

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from runloop.kb import AsyncLedger
 from runloop.openings.states import NodeSucceeded
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
+from runloop.runs.pausing import pause, resume
 from runloop.runs.results import RunHalted
 from runloop.runs.run import Run
 
@@ -22,6 +24,19 @@ SPAWNS = "@agent\ndef run():\n    return {'out': spawn.opening('inner').status}\
 SPAWNING = 'version: 0\nname: s\nnodes: [{id: only, use: "agent:spawner"}]\nedges: []\n'
 GATE = "{ask: good, timeout: 1h, on_timeout: approve}"
 GATED = f'version: 0\nname: gated\nnodes: [{{id: only, use: "agent:one", gate: {GATE}}}]\nedges: []\n'
+RACE = """
+version: 0
+name: race
+nodes:
+  - {id: before, use: "agent:two"}
+  - {id: quick, use: "agent:two"}
+  - {id: slow, use: "agent:one"}
+  - {id: first, use: "agent:last", merge: first_ok}
+edges:
+  - {from: before.out, to: slow.go}
+  - {from: slow.out, to: first.in}
+  - {from: quick.out, to: first.in}
+"""
 PLAIN = 'version: 0\nname: plain\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n'
 
 
@@ -231,3 +246,56 @@ async def test_what_was_stopped_says_why_when_it_is_read_back(bench):
             ("quick", "ok", ""),
             ("slow", "cancelled", "'first' has what it needs"),
         ]
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """The first two ends of attempts, of which their run hears nothing until a test tells it; set once they have come."""
+    tell, kept, both = Run.tell, [], asyncio.Event()
+
+    def keep(run, event):
+        if both.is_set() or not isinstance(event, NodeSucceeded):
+            tell(run, event)
+            return
+        kept.append(event)
+        if len(kept) == 2:
+            both.set()
+
+    monkeypatch.setattr(Run, "tell", keep)
+    return SimpleNamespace(both=both, kept=kept)
+
+
+def racing(b):
+    """RACE's agents; what "slow" would do can be seen of the model."""
+    b.agent("one", ASKS.replace("run()", "run(go)"), caps=MODEL, ports_in=("go",))
+    b.agent("two", "@agent\ndef run():\n    return {'out': 2}\n")
+    b.agent("last", "@agent\ndef run(**_):\n    return {'out': 1}\n", ports_in=("in",))
+
+
+async def test_an_attempt_that_is_stopped_in_the_step_in_which_it_starts_does_nothing(bench, ends):
+    async with bench() as b:
+        racing(b)
+        run = await b.submit(RACE)
+        driving = asyncio.create_task(b.manager.drive(run))
+        await ends.both.wait()
+        for end in sorted(ends.kept, key=lambda end: end.node):  # "before" lets "slow" start, "quick" makes it needless
+            run.tell(end)
+
+        assert ((await driving).status, b.model.prompts) == ("succeeded", [])
+        assert {each.node: each.status for each in load_run(b.ledger, run.run_id).attempts}["slow"] == "cancelled"
+
+
+async def test_an_attempt_that_is_stopped_while_a_pause_holds_it_back_does_not_begin_when_the_run_goes_on(bench, ends):
+    async with bench() as b:
+        racing(b)
+        run = await b.submit(RACE)
+        driving = asyncio.create_task(b.manager.drive(run))
+        await ends.both.wait()
+        await pause(run, "lunch")
+        for end in sorted(ends.kept, key=lambda end: end.node):
+            run.tell(end)
+            while not any(meta["node"] == end.node for meta in b.metas("node.finished")):
+                await asyncio.sleep(0)
+        await resume(run, "back")
+
+        assert ((await driving).status, b.model.prompts) == ("succeeded", [])
