@@ -79,16 +79,21 @@ def foreign_refs(schema: Any) -> Iterator[tuple[str, Path]]:
                 yield ref, (*at, keyword)
 
 
-def errors(schema: Any, value: Any) -> Iterator[ValidationError]:
+class StepsError(ValueError):
+    """Checking takes more steps than it may."""
+
+
+def errors(schema: Any, value: Any, most: int | None = None) -> Iterator[ValidationError]:
     """How ``value`` breaks ``schema``.
 
-    Raises ``referencing.exceptions.Unresolvable`` for a reference that leads out of the schema, and ValueError where it takes more than
-    ``MOST_STEPS``, or for a pattern that cannot be used and stands where no schema is expected, but a reference leads.
+    Raises ``referencing.exceptions.Unresolvable`` for a reference that leads out of the schema, StepsError where it takes more than
+    ``most`` steps (``MOST_STEPS``), and ValueError for a pattern that cannot be used and stands where no schema is expected, but a
+    reference leads.
     """
     from referencing import Registry
 
     registry: Registry[Any] = Registry()  # empty and its own: the default one would fetch a remote $ref
-    work, found = _Work(), _bounded()(schema, registry=registry).iter_errors(value)
+    work, found = _Work(most or MOST_STEPS), _bounded()(schema, registry=registry).iter_errors(value)
     while True:
         before = _at_work.set(work)
         try:
@@ -159,15 +164,15 @@ def _matches(pattern: str, text: str) -> bool:
 class _Work:
     """What is left of the steps of one value."""
 
-    def __init__(self) -> None:
-        self._left = MOST_STEPS
+    def __init__(self, most: int) -> None:
+        self._left = self._most = most
         self._sizes: dict[int, int] = {}
 
     def spend(self, steps: int) -> None:
-        """Take steps. Raises ValueError where there are none left."""
+        """Take steps. Raises StepsError where there are none left."""
         self._left -= steps
         if self._left < 0:
-            raise ValueError(f"checking takes more than {MOST_STEPS:,} steps; make the schema simpler, or the value smaller")
+            raise StepsError(f"checking takes more than {self._most:,} steps; make the schema simpler, or the value smaller")
 
     def size(self, value: Any) -> int:
         """About the length of a value as text; of a part of it, too, without looking at it again."""

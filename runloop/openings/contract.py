@@ -19,12 +19,15 @@ _MAX_FAULTS = 10
 _MAX_MESSAGE = 300
 
 
-def faults(contract: Contract, outputs: Ports) -> list[dict[str, Any]]:
-    """What is wrong with ``outputs``: message, path in the value, and the path of the schema's rule; at most ten."""
+def faults(contract: Contract, outputs: Ports, most: int | None = None) -> list[dict[str, Any]]:
+    """What is wrong with ``outputs``: message, path in the value, and the path of the schema's rule; at most ten.
+
+    Raises :class:`runloop.schemas.StepsError` where a value takes more than ``most`` steps.
+    """
     values = outputs.get(contract.port)
     if not values:
         return [_fault(f"there is no value on port '{contract.port}'", (), ())]
-    found = (_fault(*violation) for value in values for violation in violations(contract.schema, value))
+    found = (_fault(*violation) for value in values for violation in violations(contract.schema, value, most=most))
     return list(islice(found, _MAX_FAULTS))
 
 

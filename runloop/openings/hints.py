@@ -50,11 +50,14 @@ class Violation(NamedTuple):
     rule: tuple[str | int, ...]
 
 
-def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Iterator[Violation]:
-    """How ``value`` breaks ``schema``; names in ``supplied`` count as present."""
+def violations(schema: Json, value: Json, supplied: Iterable[str] = (), most: int | None = None) -> Iterator[Violation]:
+    """How ``value`` breaks ``schema``; names in ``supplied`` count as present.
+
+    Raises :class:`runloop.schemas.StepsError` where it takes more than ``most`` steps; without ``most`` that is a violation.
+    """
     from referencing.exceptions import Unresolvable
 
-    from runloop.schemas import errors, unusable
+    from runloop.schemas import StepsError, errors, unusable
 
     for message, path in unusable(schema):
         yield Violation(f"its schema is not used: {message}", (), path)
@@ -63,11 +66,13 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
     if isinstance(schema, dict) and isinstance(schema.get("required"), list):
         schema = {**schema, "required": [name for name in schema["required"] if name not in supplied]}
     try:
-        for error in errors(schema, value):
+        for error in errors(schema, value, most):
             yield Violation(error.message, tuple(error.absolute_path), tuple(error.absolute_schema_path))
     except Unresolvable as error:
         yield Violation(f"its schema has a $ref that leads nowhere: {error.ref}", (), ())
     except ValueError as error:
+        if most and isinstance(error, StepsError):
+            raise
         yield Violation(f"its schema is not used: {error}", (), ())
     except RecursionError:
         yield Violation("its schema refers to itself without end", (), ())

@@ -56,7 +56,7 @@ from runloop.openings.states import (
 from runloop.openings.timers import Countdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from runloop.openings.clauses import Contract
     from runloop.openings.expressions import Ports
@@ -162,7 +162,9 @@ class Plan(Flow):
             return
         self._leave(step)
         contract = step.node.output
-        found = faults(contract, event.outputs) if contract is not None else []
+        found = event.faults
+        if found is None:
+            found = faults(contract, event.outputs) if contract is not None else ()
         if contract is None or not found:
             self._pass(step, event.outputs)
         else:
@@ -231,7 +233,7 @@ class Plan(Flow):
         else:
             self._enqueue(step)
 
-    def _broken(self, step: Step, contract: Contract, outputs: Ports, found: list[dict[str, Any]]) -> None:
+    def _broken(self, step: Step, contract: Contract, outputs: Ports, found: Sequence[dict[str, Any]]) -> None:
         """An attempt ended well, and its output breaks the node's contract."""
         step.broken += 1
         failure, left = contract_failure(contract, found), step.broken < contract.attempts

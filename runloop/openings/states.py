@@ -17,11 +17,14 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runloop.dataclass import dataclass
 from runloop.openings.expressions import Ports
 from runloop.openings.scalars import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class State(StrEnum):
@@ -84,13 +87,17 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class NodeSucceeded:
-    """An attempt ended well; ``tokens`` and ``usd_micros`` are the attempt's totals, whatever NodeSpent told before."""
+    """An attempt ended well; ``tokens`` and ``usd_micros`` are the attempt's totals, whatever NodeSpent told before.
+
+    ``faults`` are those of its outputs by the node's contract, where they were looked for already; with None the plan does.
+    """
 
     node: str
     attempt: int
     outputs: Ports = field(default_factory=dict)
     tokens: int = 0
     usd_micros: int = 0
+    faults: Sequence[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

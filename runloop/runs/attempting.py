@@ -17,6 +17,7 @@ from runloop.runs.budgets import InnerBudget
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.history import Spent, crossings_told
+from runloop.runs.judging import judged
 from runloop.runs.results import ChildCall
 from runloop.runs.waits import Wait
 from runloop.runs.working import Working
@@ -43,6 +44,8 @@ async def make_attempt(run: Run, command: StartNode, started_ms: int, recorded: 
             event = await _agent(run, command, started_ms, recorded)
         else:
             event = await _opening(run, command)
+        if isinstance(event, NodeSucceeded):
+            event = await judged(run.opening, event)
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task

@@ -39,6 +39,7 @@ from runloop.runs.errors import driven
 from runloop.runs.finishing import finish
 from runloop.runs.gates import Gates, gate_task
 from runloop.runs.inbox import Inbox
+from runloop.runs.judging import judge_all
 from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
@@ -316,6 +317,7 @@ class Run:
 
     async def _take_up(self, recorded: RecordedRun) -> None:
         """Go on from the record: what had ended stays, what was under way is re-run, what was cancelled meanwhile ends."""
+        await judge_all(self.opening, recorded)
         event = None if self._inbox.empty() else self._inbox.first()
         if isinstance(event, BaseException):
             raise event
