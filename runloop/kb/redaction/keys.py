@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 _ARMOUR = lazy(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z)", re.DOTALL
 )
-_JWT = (
-    r"eyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # without an end of the first part, each `eyJ` would look to the text's
-)
+_JWT = lazy(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}+(?P<rest>\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*)?")
+"""What only begins as one is found too, and left alone: each `eyJ` in it would look to its end anew."""
 
 # Beginning → what follows it; each is documented by whoever issues it
 _ISSUED: tuple[tuple[str, str], ...] = (
@@ -54,7 +53,6 @@ _ISSUED: tuple[tuple[str, str], ...] = (
     ("lin_api_", r"[A-Za-z0-9]{32,}"),
     ("tskey-", r"[A-Za-z0-9-]{20,}"),
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{50,}"),
-    ("eyJ", _JWT[3:]),
 )
 _SHORTEST = 15  # characters of an issued key
 _BEGINNINGS = {
@@ -88,7 +86,10 @@ _VALUE = lazy(r"[A-Za-z0-9_\-./+=~:%!@#$^&*]+")
 _HEX_HASH = lazy(r"(?:[a-z0-9]+:)?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _SIGNS = frozenset("!#$%^&*+~?@")
 _TELLING = 256
-"""How much of a value is looked at sign by sign: as much as keys have. Names may stand in it that are given the rest of it, each anew."""
+"""How much of a value is looked at sign by sign: as much as keys have."""
+_NESTED = 8
+"""Names that stand in what others are given, without a break: each is given the rest of it, which is looked at anew. What the last of so
+many is given is taken for a secret, or the time would grow with their number times the length of the rest."""
 
 
 def mask_keys(text: str, salt: str) -> str:
@@ -100,8 +101,13 @@ def mask_keys(text: str, salt: str) -> str:
     def bearer(found: Match[str]) -> str:
         return found[0][: found.start(1) - found.start()] + mark("key", found[1], salt) if _is_strong(found[1]) else found[0]
 
+    def web_token(found: Match[str]) -> str:
+        return whole(found) if found["rest"] else found[0]
+
     if "PRIVATE KEY" in text:
         text = _ARMOUR.sub(whole, text)
+    if "eyJ" in text:
+        text = _JWT.sub(web_token, text)
     if len(text) >= _SHORTEST and any(sign in text and any(map(text.__contains__, begin)) for sign, begin in _BEGINNINGS.items()):
         text = _TOKEN.sub(whole, text)
     lowered = _lowered(text)
@@ -114,13 +120,15 @@ def mask_keys(text: str, salt: str) -> str:
 def _mask_given(text: str, lowered: str, salt: str) -> str:
     """The text with what stands after a telling name masked: ``api_key=…``, ``"password": "…"``, ``--token …``."""
     out: list[str] = []
-    done = 0
+    done = ends = nested = 0
     for start, end, password in sorted(_names(lowered)):
-        found = _GIVEN.match(text, end)
-        if found is None or start < done:
+        found = None if start < done else _GIVEN.match(text, end)
+        if found is None:
             continue
         group = "double" if found["double"] is not None else "single" if found["single"] is not None else "bare"
-        if _is_secret(found, group, start, password=password):
+        nested = nested + 1 if start < ends else 0
+        ends = max(ends, found.end("bare"))
+        if nested == _NESTED or _is_secret(found, group, start, password=password):
             out += (text[done : found.start(group)], mark("key", found[group], salt))
             done = found.end(group)
     return "".join((*out, text[done:]))

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runloop.kb import KnowledgeBase
 from runloop.kb.errors import LedgerClosed
-from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules, mask_email
+from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules, keys, mask_email
 from runloop.kb.redaction.payment import is_card, is_iban
 
 DATA = Path(__file__).parents[2] / "data" / "redaction"
@@ -133,6 +133,48 @@ def test_an_encoded_encoded_address_is_found():
 def test_a_long_text_takes_time_in_proportion_to_its_length():
     for piece in ("a", "a@", "0", "01 ", "+1", "a_", "eyJ", "://", "?a=", "password", "tel ", "DE89", "AAAA", '"', "key=", "'a"):
         masked(piece * (20_000 // len(piece)))
+
+
+_GIVEN_NAMES = ("api_key", "password", "token", "secret", "session_id", "pwd", "key", "jwt", "a", "x.y", "", "_", " ", '"', "--", "\n")
+_GIVEN_SIGNS = ("=", ":", ": ", ":=", " ", '="', "='", "%", "$", ".", "eyJ", "aB3")
+
+
+@given(st.lists(st.tuples(st.sampled_from(_GIVEN_NAMES), st.sampled_from(_GIVEN_SIGNS)), min_size=1, max_size=6), st.integers(1, 400))
+@example([("password", ":")], 2_000)
+@example([("api_key", "=")], 2_000)
+@example([("token", '="'), ("token", "='")], 2_000)
+def test_however_names_are_given_names_no_sign_is_looked_at_more_than_so_often(pieces, times):
+    """Counted, not measured: the signs of all values that are judged, for each sign of the text."""
+    looked_at = 0
+    is_secret = keys._is_secret
+
+    def counting(found, group, name_at, *, password):
+        nonlocal looked_at
+        looked_at += len(found[group])
+        return is_secret(found, group, name_at, password=password)
+
+    text = "".join(name + sign for name, sign in pieces) * times
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keys, "_is_secret", counting)
+        keys.mask_keys(text, "salt")
+    assert looked_at <= (keys._NESTED + 2) * len(text)
+
+
+def test_many_names_in_a_quoted_text_are_no_secrets():
+    said = "the token: one, the secret: two, " * 20
+    for text in (f'see {{"a": "{said}"}}', f'the prompt_key: "{said}"'):
+        assert masked(text) == text
+
+
+def test_a_secret_behind_more_names_than_anybody_writes_goes_with_them():
+    assert "hunter2" not in masked("token=" * 40 + "hunter2")
+
+
+@pytest.mark.parametrize("first", ["eyJ-", "eyJabcdefgh_", "-eyJ"])
+def test_a_web_token_behind_what_only_begins_as_one_is_found(first):
+    assert "c2lnbmF0dXJl" not in masked(f"{first * 3} eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl")
+    assert "c2lnbmF0dXJl" not in masked(f"{first * 3}-eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl")
+    assert "c2lnbmF0dXJl" not in masked(f"eyJ{'a' * 9_000}.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl")
 
 
 @pytest.mark.parametrize("piece", ["eyJx-", "ghp_eyJ", "eyJa_key_"])
