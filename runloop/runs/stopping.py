@@ -18,8 +18,7 @@ async def stop(run: Run, nodes: list[str]) -> None:
     here = run.under_way
     here.held = [(command, started_ms) for command, started_ms in here.held if command.node not in nodes]
     tasks = [task for node in nodes if (task := here.tasks.pop(node, None)) is not None]
-    if tasks:
-        await end_tasks(*tasks)
+    await end_tasks(*tasks)
     for node in nodes:
         here.waits.end(node)
 

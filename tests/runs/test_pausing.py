@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from runloop.kb import AsyncLedger
 from runloop.openings import parse_opening
 from runloop.runs.pausing import pause, resume
 from runloop.runs.results import RunHalted
@@ -126,3 +127,35 @@ async def test_a_run_that_is_never_put_aside_waits_in_memory_and_says_nothing_el
         run = await b.manager.submit(Submission(opening, parks=parks), (b.records.append,))
         assert (await asyncio.wait_for(b.manager.drive(run), 30)).status == "succeeded"
         assert not {"run.waiting", "run.recovered"} & set(b.kinds())
+
+
+async def test_a_run_that_is_paused_or_goes_on_already_records_nothing_more(bench):
+    async with bench() as b:
+        run, driving = await paused(b)
+        await pause(run, "tea")
+        for _ in range(2):
+            await resume(run, "back")
+        assert [kind for kind in b.kinds() if kind in ("run.paused", "run.resumed")] == ["run.paused", "run.resumed"]
+        await died(b, driving)
+
+
+@pytest.mark.parametrize("change", [pause, resume])
+async def test_a_run_whose_end_is_on_its_way_records_no_pause_and_no_resumption_behind_it(bench, monkeypatch, change):
+    append, changing = AsyncLedger.append, []
+
+    def and_change(ledger, events, **how):
+        stored = append(ledger, events, **how)
+        if events[-1].kind == "run.finished":
+            changing.append(asyncio.create_task(change(run, "late")))
+        return stored
+
+    monkeypatch.setattr(AsyncLedger, "append", and_change)
+    async with bench() as b:
+        b.agent("one", ASKS, caps="model = true")
+        run = await b.submit(INNER)
+        if change is resume:
+            await pause(run, "lunch")
+            run.cancel("enough")
+        await b.manager.drive(run)
+        await changing[0]
+        assert [event.kind for event in b.ledger.read_run(run.run_id)][-1] == "run.finished"

@@ -37,7 +37,8 @@ async def test_a_run_whose_artifacts_find_no_room_says_so_once_and_ends_when_the
         result = await b.run(TEXT)
 
         (said,) = b.metas("node.log")
-        assert (result.status, disk, said["level"]) == ("succeeded", [], "warn")
+        assert (result.status, disk, said["level"], said["node"]) == ("succeeded", [], "warn", "a")
+        assert result.record == b.records[-1]
         assert said["text"].startswith("cannot save a.out to ")
         assert said["text"].endswith(": No space left on device; the run ends when there is room")
         (kept,) = b.metas("artifact.created")
@@ -53,6 +54,17 @@ async def test_artifacts_that_may_not_be_written_fail_the_run(bench, disk):
         result = await b.run(TEXT)
 
         assert (result.status, result.code, b.metas("artifact.created")) == ("failed", "run.artifact_write", [])
+
+
+async def test_a_run_that_has_failed_says_why_also_where_its_artifacts_cannot_be_written(bench, disk):
+    async with bench() as b:
+        b.agent("one", AGENT)
+        b.agent("two", "@agent\ndef run(**_):\n    raise ValueError('no')\n", ports_in=("in",))
+        disk += [errno.EACCES]
+
+        result = await b.run(TEXT.replace("}]", '}, {id: b, use: "agent:two"}]').replace("edges: []", "edges: [{from: a.out, to: b.in}]"))
+
+        assert (result.status, result.code, disk) == ("failed", "guest.exception", [])
 
 
 async def test_a_process_may_leave_a_run_that_waits_for_room_and_the_next_one_ends_it(bench, disk):

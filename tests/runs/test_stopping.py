@@ -118,6 +118,20 @@ async def test_children_that_an_earlier_process_left_end_with_their_parent_too(b
         assert commits.last == [*inner, *(("outer", kind) for kind in ("run.recovered", "node.finished", "run.finished"))]
 
 
+async def test_children_that_an_agent_had_spawned_in_an_earlier_process_end_with_its_calls(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        b.agent("spawner", SPAWNS.replace("return", "emit.log('first')\n    return"), caps='spawn = ["opening:inner"]')
+        b.openings["inner"] = INNER
+        run_id = await left(b, SPAWNING)
+        commits = Commits(b)
+
+        await b.manager.drive(await b.manager.recover(run_id, ending="no more"))
+
+        inner = [("inner", kind) for kind in ("run.recovered", "effect.failed", "node.finished", "run.finished")]
+        assert commits.last == [*inner, *(("s", kind) for kind in ("run.recovered", "effect.failed", "node.finished", "run.finished"))]
+
+
 async def test_a_run_that_was_cancelled_ends_so_when_its_process_dies_before_it_could(bench):
     async with bench() as b:
         b.agent("one", ASKS, caps=MODEL)
