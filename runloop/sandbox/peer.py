@@ -68,9 +68,9 @@ class Peer(asyncio.Protocol):
         cls, started: Started, threads: int, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None], ready_s: float = READY_S
     ) -> Peer:
         """Take up a worker and wait until it has given up its privileges, for ``ready_s`` at most."""
-        loop = asyncio.get_running_loop()
-        _, peer = await loop.create_unix_connection(lambda: cls(started, threads, on_idle, on_lost), sock=started.channel)
+        peer = cls(started, threads, on_idle, on_lost)
         try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: peer, sock=started.channel)
             async with asyncio.timeout(ready_s):
                 await peer.ready
         except TimeoutError:
@@ -148,6 +148,7 @@ class Peer(asyncio.Protocol):
     async def close(self) -> None:
         """End the worker; its guests fail."""
         self.lost = True
+        self.ready.cancel()
         self._process.kill()
         if self._transport is not None:
             self._transport.close()

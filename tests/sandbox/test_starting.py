@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests_sandbox_helpers import Host, python_spec
 from runloop.errors import Unavailable
 from runloop.sandbox import WorkerPool, starting
 from runloop.sandbox.starting import ahead_of, started_ahead
+from runloop.tasks import end_tasks
 
 
 async def test_a_pool_takes_the_workers_that_run_already(cache_dir):
@@ -68,6 +70,23 @@ async def test_a_pool_that_is_closed_before_it_was_started_leaves_no_process(cac
     await pool.close()
     assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
     assert started == []
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_pool_whose_start_is_given_up_leaves_no_process(cache_dir, turns):
+    started = []
+    pool = WorkerPool(cache_dir, workers=1, started=started)
+    pool.launch()
+    processes, files = [each.process for each in started], [each.errors for each in started]
+    starting = asyncio.create_task(pool.start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await end_tasks(starting)
+    await pool.close()
+    assert [process.returncode for process in processes] == [-signal.SIGKILL]
+    for file in files:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(file)
 
 
 def test_a_worker_that_cannot_be_started_leaves_no_file_open(tmp_path, monkeypatch):
