@@ -288,7 +288,8 @@ async def test_a_new_file_is_written_whole_and_only_for_its_owner(write, root, m
     prepared = write.prepare({"path": f"{root}/new.txt", "text": "hällo"}, ctx)
     outcome = await write.perform(prepared, ctx)
 
-    assert (prepared.action, prepared.klass, prepared.reversible) == ("files.write", EffectClass.EXTERNAL, True)
+    assert (prepared.action, prepared.klass) == ("files.write", EffectClass.EXTERNAL)
+    assert (prepared.external, prepared.reversible) == (True, True)
     assert prepared.what == f"write {root}/new.txt (6 bytes, a new file)\n\nhällo"
     digest = blake3("hällo".encode()).hexdigest()
     assert outcome.result == {"path": f"{root}/new.txt", "bytes": 6, "blake3": digest, "previous": None}
@@ -314,12 +315,31 @@ async def test_the_previous_content_is_kept_so_that_the_writing_can_be_undone(wr
     ctx = make_ctx(fs(root, write=True))
     (root / "a.txt").write_bytes(b"before\xff")
     (root / "a.txt").chmod(0o640)
-    outcome = await crossing(write, {"path": f"{root}/a.txt", "text": "after"}, ctx)
+    prepared = write.prepare({"path": f"{root}/a.txt", "text": "after"}, ctx)
+    outcome = await write.perform(prepared, ctx)
 
     kept = FileBlobs(tmp_path / "blobs").path(outcome.result["previous"])
     assert (root / "a.txt").read_text() == "after"
     assert kept.read_bytes() == b"before\xff"
     assert (root / "a.txt").stat().st_mode & 0o777 == 0o640
+    assert prepared.what == f"write {root}/a.txt (5 bytes, replacing 7 bytes)\n\nafter"
+
+
+async def test_what_was_written_outlives_a_loss_of_power_and_nothing_stays_open(write, root, make_ctx, crossing, durable, monkeypatch):
+    (root / "a.txt").write_text("old")
+    synced, fsync, before = [], os.fsync, os.listdir("/proc/self/fd")
+
+    def noted(handle):
+        place = Path(f"/proc/self/fd/{handle}")
+        if place.is_file():
+            synced.append((place.read_text(), (root / "a.txt").read_text()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await crossing(write, {"path": f"{root}/a.txt", "text": "new"}, make_ctx(fs(root, write=True)))
+    assert (("new", "old") in synced, durable(root), os.listdir("/proc/self/fd")) == (True, {"a.txt"}, before)
+    files_write.remove_file(f"{root}/a.txt")
+    assert (durable(root), os.listdir("/proc/self/fd")) == (set(), before)
 
 
 async def test_a_file_that_changed_after_it_was_shown_is_not_overwritten(write, root, make_ctx):
@@ -330,33 +350,55 @@ async def test_a_file_that_changed_after_it_was_shown_is_not_overwritten(write, 
     with pytest.raises(CallError) as caught:
         await write.perform(prepared, ctx)
 
-    assert caught.value.code == "files.changed"
+    assert (caught.value.code, caught.value.where.key) == ("files.changed", "path")
     assert (root / "a.txt").read_text() == "theirs"
+
+
+async def test_a_new_file_is_not_put_where_a_link_leads_since_it_was_shown(write, root, make_ctx):
+    ctx = make_ctx(fs(root, write=True))
+    for name in ("shown", "other"):
+        (root / name).mkdir()
+    (root / "link").symlink_to("shown")
+    prepared = write.prepare({"path": f"{root}/link/new.txt", "text": "mine"}, ctx)
+    (root / "link").unlink()
+    (root / "link").symlink_to("other")
+    with pytest.raises(CallError) as caught:
+        await write.perform(prepared, ctx)
+
+    assert (caught.value.code, list((root / "other").iterdir())) == ("files.changed", [])
 
 
 async def test_what_became_of_a_writing_that_a_crash_cut_off_is_seen_at_its_place(write, root, make_ctx):
     place = root / "a.txt"
-    asked_ms = 1_795_000_000_000
+    caps = fs(root, write=True)
+    prepared = write.prepare({"path": str(place), "text": "mine"}, make_ctx(caps))
 
-    async def look(text, changed_ms=None):
+    async def look(text, asked_ms):
         if text is not None:
             place.write_text(text)
-            os.utime(place, ns=(0, changed_ms * 1_000_000))
-        return await write.evidence(prepared, ctx)
+        return await write.evidence(prepared, make_ctx(caps, asked_ms=asked_ms))
 
-    ctx = make_ctx(fs(root, write=True), asked_ms=asked_ms)
-    prepared = write.prepare({"path": str(place), "text": "mine"}, ctx)
-    assert (await look(None)).happened is False
-    done = await look("mine", asked_ms + 1)
+    before_ms, after_ms = 1_700_000_000_000, 9_000_000_000_000  # it is asked for before, and after, what this test does
+    assert (await look(None, before_ms)).happened is False
+    done = await look("mine", before_ms)
     assert (done.happened, done.outcome.result["bytes"]) == (True, 4)
-    assert (await look("old", asked_ms - 1)).happened is False
-    assert (await look("theirs", asked_ms)).happened is None
+    assert (await look("old", after_ms)).happened is False
+    assert (await look("theirs", before_ms)).happened is None
+    (root / "older.txt").write_text("of last year")
+    os.utime(root / "older.txt", ns=(0, 0))
+    (root / "older.txt").rename(place)  # it keeps its time
+    assert (await look(None, before_ms)).happened is None
+    place.unlink()
+    place.symlink_to("elsewhere")
+    found = await look(None, before_ms)
+    assert (found.happened, found.text) == (None, f"{place} cannot be read: Too many levels of symbolic links")
 
 
-async def test_a_readable_root_is_not_a_writable_one(write, root, make_ctx, refusal):
-    error = await refusal(write, {"path": f"{root}/a.txt", "text": "x"}, make_ctx(fs(root)))
+def test_a_readable_root_is_not_a_writable_one(write, root, make_ctx):
+    with pytest.raises(CallError) as caught:  # before anybody is asked
+        write.prepare({"path": f"{root}/a.txt", "text": "x"}, make_ctx(fs(root)))
 
-    assert error.code == "denied.fs.access.read_only"
+    assert caught.value.code == "denied.fs.access.read_only"
 
 
 @pytest.mark.parametrize(("path", "code"), [("none/a.txt", "files.not_found"), ("dir", "files.not_a_file"), ("a.txt/b", "files.not_found")])
@@ -366,6 +408,14 @@ async def test_a_place_where_no_file_can_be_written_is_refused(path, code, write
     error = await refusal(write, {"path": f"{root}/{path}", "text": "x"}, make_ctx(fs(root, write=True)))
 
     assert (error.kind, error.code) == (CallErrorKind.INVALID, code)
+
+
+def test_nobody_is_asked_about_writing_where_something_else_than_a_file_stands(write, root, make_ctx):
+    os.mkfifo(root / "pipe")
+    with pytest.raises(CallError) as caught:
+        write.prepare({"path": f"{root}/pipe", "text": "x"}, make_ctx(fs(root, write=True)))
+
+    assert caught.value.code == "files.not_a_file"
 
 
 async def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(write, root, make_ctx, monkeypatch, refusal):
@@ -381,12 +431,13 @@ async def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(write, 
     assert {path.name: path.read_text() for path in root.iterdir()} == {"a.txt": "old"}
 
 
-async def test_a_file_too_large_to_keep_is_not_overwritten(write, root, make_ctx, monkeypatch, refusal):
-    (root / "a.txt").write_text("123456")
+async def test_a_file_too_large_to_keep_is_not_overwritten(write, root, make_ctx, monkeypatch, refusal, crossing):
     monkeypatch.setattr(files_write, "MOST_PREVIOUS_BYTES", 5)
+    (root / "a.txt").write_text("12345")
+    await crossing(write, {"path": f"{root}/a.txt", "text": "123456"}, make_ctx(fs(root, write=True)))
     error = await refusal(write, {"path": f"{root}/a.txt", "text": "new"}, make_ctx(fs(root, write=True)))
 
-    assert error.code == "files.too_large"
+    assert (error.code, error.where.key) == ("files.too_large", "path")
     assert (root / "a.txt").read_text() == "123456"
 
 

@@ -91,7 +91,7 @@ def _look(data: Mapping[str, Any], asked_ms: int) -> Evidence:
     if there == content:
         outcome = Outcome({"path": real, "bytes": len(content), "blake3": blake3(content).hexdigest(), "previous": None})
         return Evidence(True, f"{real} holds the text", outcome)
-    if status.st_mtime_ns < asked_ms * 1_000_000:
+    if status.st_ctime_ns < asked_ms * 1_000_000:  # what is moved there keeps its time of modification
         return Evidence(False, f"{real} has not changed since")
     return Evidence(None, f"{real} holds another text, changed after the writing was asked for")
 
