@@ -23,6 +23,10 @@ def fs(*roots, write=False):
     return Capabilities(fs=PathGrants.of((str(root), write) for root in roots)).also_at(os.path.realpath)
 
 
+def open_files():
+    return sorted(each.name for each in Path("/proc/self/fd").iterdir())
+
+
 @pytest.fixture
 def root(tmp_path):
     inside = tmp_path / "root"
@@ -327,7 +331,7 @@ async def test_the_previous_content_is_kept_so_that_the_writing_can_be_undone(wr
 
 async def test_what_was_written_outlives_a_loss_of_power_and_nothing_stays_open(write, root, make_ctx, crossing, durable, monkeypatch):
     (root / "a.txt").write_text("old")
-    synced, fsync, before = [], os.fsync, os.listdir("/proc/self/fd")
+    synced, fsync, before = [], os.fsync, open_files()
 
     def noted(handle):
         place = Path(f"/proc/self/fd/{handle}")
@@ -337,9 +341,9 @@ async def test_what_was_written_outlives_a_loss_of_power_and_nothing_stays_open(
 
     monkeypatch.setattr(os, "fsync", noted)
     await crossing(write, {"path": f"{root}/a.txt", "text": "new"}, make_ctx(fs(root, write=True)))
-    assert (("new", "old") in synced, durable(root), os.listdir("/proc/self/fd")) == (True, {"a.txt"}, before)
+    assert (("new", "old") in synced, durable(root), open_files()) == (True, {"a.txt"}, before)
     files_write.remove_file(f"{root}/a.txt")
-    assert (durable(root), os.listdir("/proc/self/fd")) == (set(), before)
+    assert (durable(root), open_files()) == (set(), before)
 
 
 async def test_a_file_that_changed_after_it_was_shown_is_not_overwritten(write, root, make_ctx):
