@@ -149,7 +149,7 @@ def _cells(run: Mapping[str, Any], now_ms: int) -> list[Any]:
         span(now_ms - run["submitted_ms"]),
         None if took_ms is None else span(took_ms),
         run["tokens"] or None,
-        None if not usd else f"{usd:.4f}",
+        None if usd is None or not run["tokens"] else f"{usd:.4f}",
         why,
     ]
 

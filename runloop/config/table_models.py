@@ -26,6 +26,7 @@ _PROVIDER = Record(
         "base_url": Field(Text(pattern=r"https?://[^\s/]+.*", wanted="a URL that starts with http:// or https://")),
         "secret_id": Field(_TEXT),
         "headers": Field(MapOf(Text(blank=True)), default={}, secret=True),
+        "num_ctx": Field(Integer(1, 100_000_000)),
     },
 )
 _PRICE = Record(

@@ -93,7 +93,7 @@ class Broker:
         provider, model = self.route(request.model)
         estimate = estimate_tokens(request.system, request.text)
         max_tokens = self._max_tokens(request, estimate)
-        key = cache_key(provider.id, provider.base_url, model, request, max_tokens)
+        key = cache_key(provider, model, request, max_tokens)
         cached = None if request.anew else self._cache.get(key)
         price = price_of(self._settings.prices, provider.id, model)
         if cached is not None:
@@ -103,7 +103,7 @@ class Broker:
         held = await budget.set_aside(estimate + max_tokens, cost_micros(price, estimate, max_tokens))
         try:
             dialect = self._dialect(provider)
-            body = dialect.complete_body(request, model, max_tokens, provider.base_url or "")
+            body = dialect.complete_body(request, model, max_tokens, provider)
             headers = {dialect.key_header: request.idempotency_key} if dialect.key_header and request.idempotency_key else {}
             post = await self._make_post(provider, dialect.complete_path, body, extra=headers, trace_id=request.trace_id)
             if self._settings.stream:

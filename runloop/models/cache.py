@@ -11,14 +11,16 @@ from blake3 import blake3
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runloop.models.settings import ProviderSettings
     from runloop.models.types import ModelReply, ModelRequest
 
 
-def cache_key(provider: str, base_url: str | None, model: str, request: ModelRequest, max_tokens: int) -> str:
+def cache_key(provider: ProviderSettings, model: str, request: ModelRequest, max_tokens: int) -> str:
     """BLAKE3 of one JSON document with every field that can change the answer, each under its name."""
     document = {
-        "provider": provider,
-        "base_url": base_url,
+        "provider": provider.id,
+        "base_url": provider.base_url,
+        "num_ctx": provider.num_ctx,
         "model": model,
         "prompt": request.prompt,
         "system": request.system,

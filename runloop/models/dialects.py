@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from runloop.dataclass import dataclass
 from runloop.models.decode import NdjsonDecoder, SseDecoder
 from runloop.models.reading import Growing, Json, Partial, Stream
-from runloop.models.settings import ProviderKind
+from runloop.models.settings import ProviderKind, ProviderSettings
 from runloop.models.types import Completion, EmbedRequest, ModelRequest, Vectors, well_formed
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Dialect:
     auth: Callable[[str], Mapping[str, str]]
     fixed_headers: Mapping[str, str]
     complete_path: str
-    complete_body: Callable[[ModelRequest, str, int, str], Json]
+    complete_body: Callable[[ModelRequest, str, int, ProviderSettings], Json]
     read_completion: Callable[[Json], Completion]
     stream: Stream
     key_header: str | None = None
@@ -144,8 +144,8 @@ def _messages(request: ModelRequest) -> list[Json]:
     return [*system, {"role": "user", "content": request.text}]
 
 
-def _openai_body(request: ModelRequest, model: str, max_tokens: int, base_url: str) -> Json:
-    limit = "max_completion_tokens" if urlsplit(base_url).hostname == _OPENAI_HOST else "max_tokens"
+def _openai_body(request: ModelRequest, model: str, max_tokens: int, provider: ProviderSettings) -> Json:
+    limit = "max_completion_tokens" if urlsplit(provider.base_url or "").hostname == _OPENAI_HOST else "max_tokens"
     body: Json = {"model": model, "messages": _messages(request), limit: max_tokens, "stream": False}
     if request.temperature is not None:
         body["temperature"] = request.temperature
@@ -228,13 +228,16 @@ def _openai_vectors(document: Json) -> Vectors:
     return Vectors(tuple(row for row in ordered if row is not None), _named(document), _count(document, "usage", "prompt_tokens"))
 
 
-def _ollama_body(request: ModelRequest, model: str, max_tokens: int, base_url: str) -> Json:  # noqa: ARG001 - the table's form
+def _ollama_body(request: ModelRequest, model: str, max_tokens: int, provider: ProviderSettings) -> Json:
     options: Json = {"num_predict": max_tokens}
+    if provider.num_ctx is not None:
+        options["num_ctx"] = provider.num_ctx
     if request.temperature is not None:
         options["temperature"] = request.temperature
     if request.stop:
         options["stop"] = list(request.stop)
-    return {"model": model, "messages": _messages(request), "stream": False, "options": options}
+    # Without truncate, a prompt that is longer than the model's context is cut and nobody told; versions before 0.12.6 do not know it.
+    return {"model": model, "messages": _messages(request), "stream": False, "truncate": False, "options": options}
 
 
 def _ollama_completion(document: Json) -> Completion:
@@ -266,7 +269,7 @@ def _ollama_vectors(document: Json) -> Vectors:
     return Vectors(vectors, _named(document), _count(document, "prompt_eval_count"))
 
 
-def _anthropic_body(request: ModelRequest, model: str, max_tokens: int, base_url: str) -> Json:  # noqa: ARG001 - the table's form
+def _anthropic_body(request: ModelRequest, model: str, max_tokens: int, provider: ProviderSettings) -> Json:  # noqa: ARG001 - the table's form
     body: Json = {"model": model, "max_tokens": max_tokens, "messages": [{"role": "user", "content": request.text}]}
     if request.system:
         body["system"] = request.system

@@ -34,13 +34,17 @@ class ProviderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """One provider. ``secret_id`` names the key in the secret store; the key itself is never a setting."""
+    """One provider. ``secret_id`` names the key in the secret store; the key itself is never a setting.
+
+    ``num_ctx``, for Ollama, is how many tokens of prompt and answer its models are to have room for; None leaves it to the server.
+    """
 
     id: str
     kind: ProviderKind
     base_url: str | None = None
     secret_id: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    num_ctx: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,9 @@ def _check_provider(provider: ProviderSettings, key: str) -> None:
         raise _wrong("the base URL holds a user name or password", f"{key}.base_url", "put the key into the secret store and set secret_id")
     if parts.scheme == "http" and provider.secret_id and not is_loopback(parts.hostname):
         raise _wrong(f"{provider.base_url} would carry the key unencrypted", f"{key}.base_url", "use https")
+    if provider.num_ctx is not None and provider.kind is not ProviderKind.OLLAMA:
+        hint = "leave it out: other servers are told the length of the context where they are started"
+        raise _wrong(f"num_ctx is for http_ollama, and {provider.id!r} is {provider.kind}", f"{key}.num_ctx", hint)
     for name, value in provider.headers:
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise _wrong(f"{name!r} is not a header that can be sent", f"{key}.headers", "use printable ASCII on one line")

@@ -41,6 +41,8 @@ _NO_STREAM_STATUS = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """With one of these, and with the word in its answer, a provider refuses to stream and not the request."""
 _STREAM_WORD = re.compile(rb"\bstream", re.IGNORECASE)  # not «upstream», of which proxies speak
 _NO_CREDIT = re.compile(rb"insufficient_(quota|balance|credits)|billing_not_active")
+_NO_ROOM = re.compile(rb"context (length|size|window)|maximum context", re.IGNORECASE)
+"""With these words a provider refuses a prompt that is longer than the model's context."""
 _BEGINNING = 8
 """Bytes that are enough to tell a stream from a document."""
 _MOST_BLANKS = 65_536
@@ -313,7 +315,7 @@ class Transport:
                 return _Retry(self._error("unavailable", "model.server_error", message, hint, retryable=True))
             case StreamFailedError():
                 message = f"{post.provider} refused in its answer: {said}"
-                return self._error("invalid", "model.rejected", message, "the provider does not accept this request; its answer says why")
+                return self._rejected(message, said.encode())
             case BrokenStreamError():
                 return self._error("unavailable", "model.bad_json", f"{post.provider} sent a broken stream: {said}", _STREAM_HINT)
         return self._error("unavailable", "model.bad_shape", f"{post.provider} streamed another form: {said}", _STREAM_HINT)
@@ -360,7 +362,13 @@ class Transport:
             return self._error("unavailable", "model.redirected", message, "set base_url to the final address")
         if status == 404:
             return self._error("unavailable", "model.not_found", message, "check the model's name and base_url")
-        return self._error("invalid", "model.rejected", message, "the provider does not accept this request; its answer says why")
+        return self._rejected(message, body)
+
+    def _rejected(self, message: str, said: bytes) -> ModelError:
+        hint = "the provider does not accept this request; its answer says why"
+        if _NO_ROOM.search(said):
+            hint = "shorten the prompt, or give the model a longer context: num_ctx of an Ollama provider, else where its server is started"
+        return self._error("invalid", "model.rejected", message, hint)
 
     @staticmethod
     def _error(kind: Kind, code: str, message: str, hint: str, *, retryable: bool = False) -> ModelError:

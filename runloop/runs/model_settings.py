@@ -34,6 +34,7 @@ def model_settings(settings: Settings) -> ModelSettings:
                 base_url=entry.get("base_url"),
                 secret_id=entry.get("secret_id"),
                 headers=tuple((entry.get("headers") or {}).items()),
+                num_ctx=entry.get("num_ctx"),
             )
             for entry in settings.get(f"{broker}.providers")
         ),

@@ -183,7 +183,7 @@ def _crossing_row(key: str, each: Crossing, sizes: Sequence[int]) -> Row:
         state_piece(each.state),
         (NOTHING if each.ms() is None else str(each.ms()), ""),
         (count(tokens) if tokens else NOTHING, ""),
-        (money(answered.get("usd")), ""),
+        (money(answered.get("usd") if tokens else None), ""),
         (content(each), "error" if answered.get("error") else "dim"),
     )
     return cells(CROSSING_COLUMNS, sizes, values, key)

@@ -189,7 +189,7 @@ def size(value: float | None) -> str:
 
 
 def money(usd: float | None) -> str:
-    """Dollars; a dash where the cost is not known."""
+    """Dollars; a dash where the cost is not known, or there is none."""
     return NOTHING if usd is None else f"{usd:.4f}"
 
 

@@ -1,6 +1,7 @@
 """Budgets are asked before a call and booked after it; answers are used again only where nothing could differ."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from runloop.models.budget import RUN, Budget, cost_micros, dollars, price_of
 from runloop.models.cache import ReplyCache, cache_key
 from runloop.models.errors import ModelError
-from runloop.models.settings import PriceSettings, RetrySettings
+from runloop.models.settings import PriceSettings, ProviderKind, ProviderSettings, RetrySettings
 from runloop.models.types import EmbedRequest, ModelReply, ModelRequest, Usage, estimate_tokens
 
 PRICE = PriceSettings("*", 3_000_000, 15_000_000)
@@ -237,9 +238,12 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
+AT = ProviderSettings("p", ProviderKind.OLLAMA, "http://h")
+
+
 @given(FIELDS, FIELDS, st.text(max_size=3), st.text(max_size=3))
 def test_two_requests_share_a_cache_key_only_when_they_are_the_same(one, other, model_one, model_other):
-    keys = [cache_key("p", "http://h", model, ModelRequest(**fields), 10) for fields, model in ((one, model_one), (other, model_other))]
+    keys = [cache_key(AT, model, ModelRequest(**fields), 10) for fields, model in ((one, model_one), (other, model_other))]
 
     assert (keys[0] == keys[1]) == ((one, model_one) == (other, model_other))
 
@@ -252,14 +256,15 @@ def test_two_requests_share_a_cache_key_only_when_they_are_the_same(one, other, 
 def test_each_field_alone_makes_another_cache_key(over):
     base = {"prompt": "p", "system": "s", "context": ["c"], "temperature": 1.0, "stop": ("t",)}
 
-    assert cache_key("p", None, "m", ModelRequest(**{**base, **over}), 9) != cache_key("p", None, "m", ModelRequest(**base), 9)
+    assert cache_key(AT, "m", ModelRequest(**{**base, **over}), 9) != cache_key(AT, "m", ModelRequest(**base), 9)
 
 
 def test_words_cannot_move_from_one_field_to_the_next():
-    assert cache_key("p", None, "m", ModelRequest("ab", system="c"), 1) != cache_key("p", None, "m", ModelRequest("a", system="bc"), 1)
-    assert cache_key("p", "x", "m", ModelRequest("a"), 1) != cache_key("p", "y", "m", ModelRequest("a"), 1)
-    assert cache_key("p", "x", "m", ModelRequest("a"), 1) != cache_key("q", "x", "m", ModelRequest("a"), 1)
-    assert cache_key("p", "x", "m", ModelRequest("a"), 1) != cache_key("p", "x", "m", ModelRequest("a"), 2)
+    assert cache_key(AT, "m", ModelRequest("ab", system="c"), 1) != cache_key(AT, "m", ModelRequest("a", system="bc"), 1)
+    asked = cache_key(AT, "m", ModelRequest("a"), 1)
+    assert asked != cache_key(AT, "m", ModelRequest("a"), 2)
+    for other in ({"id": "q"}, {"base_url": "http://o"}, {"num_ctx": 9}):
+        assert asked != cache_key(replace(AT, **other), "m", ModelRequest("a"), 1)
 
 
 @given(

@@ -97,6 +97,20 @@ async def test_trouble_of_a_server_passes_except_where_its_status_says_that_it_l
     assert (error.code, len(server.requests())) == (code, requests)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the input length exceeds the context length",
+        "request (302 tokens) exceeds the available context size (256 tokens), try increasing it",
+        "This model's maximum context length is 8192 tokens",
+    ],
+)
+async def test_a_prompt_that_is_longer_than_the_context_is_refused_with_what_makes_it_longer(said, make_broker, unlimited):
+    error = await refusal(make_broker(), unlimited, saying(400, json.dumps({"error": said})), "ollama")
+
+    assert (error.code, "num_ctx" in error.hint) == ("model.rejected", True)
+
+
 async def test_a_refusal_that_speaks_of_an_upstream_is_no_refusal_to_stream(make_broker, server, unlimited):
     await refusal(make_broker(), unlimited, saying(400, '{"error": "upstream: the prompt is too long"}'))
 

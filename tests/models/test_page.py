@@ -40,3 +40,17 @@ def test_the_examples_are_settings_that_work(tmp_path):
         loaded.append((settings.default, settings.hard_cap_usd_micros, settings.providers[0].id))
 
     assert loaded == [("ollama:llama3.2", None, "ollama"), ("anthropic:claude-sonnet-4-5", 500_000, "anthropic")]
+
+
+def test_a_provider_has_the_length_of_the_context_that_is_set(tmp_path):
+    from runloop.config import load
+    from runloop.runs.model_settings import model_settings
+
+    page = (ROOT / "docs" / "models.md").read_text()
+    (example,) = re.findall(r"`({id: ollama, .*num_ctx: \d+})`", page)
+    (tmp_path / "config.yaml").write_text(f"models: {{broker: {{providers: [{example}]}}}}")
+    settings = model_settings(
+        load(env={"RUNLOOP_CONFIG": str(tmp_path / "config.yaml"), "HOME": str(tmp_path)}, system_dir=tmp_path / "none")
+    )
+
+    assert [each.num_ctx for each in settings.providers] == [16_384]

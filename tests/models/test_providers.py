@@ -63,8 +63,16 @@ async def test_ollama_gets_its_options_and_is_told_to_stream(make_broker, server
         "model": "ok",
         "messages": [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Write"}],
         "stream": True,
+        "truncate": False,
         "options": {"num_predict": 50, "temperature": 0, "stop": ["END"]},
     }
+
+
+async def test_ollama_is_told_how_long_the_context_is_to_be(make_broker, server, unlimited):
+    provider = ProviderSettings("ollama", ProviderKind.OLLAMA, server.url, num_ctx=16_384)
+    await make_broker(providers=(provider,)).complete(ModelRequest("Hi", model="ollama:ok", max_tokens=5), unlimited)
+
+    assert server.requests()[0]["body"]["options"] == {"num_predict": 5, "num_ctx": 16_384}
 
 
 async def test_anthropic_gets_its_headers_and_the_system_text_beside_the_messages(make_broker, server, unlimited):
@@ -209,7 +217,9 @@ async def test_the_configured_embedding_model_is_used(make_broker, unlimited):
 
 
 def test_openai_itself_is_given_the_newer_name_of_the_limit():
-    body = DIALECTS[ProviderKind.OPENAI_CHAT].complete_body(ModelRequest("Hi"), "gpt", 9, "https://api.openai.com/v1")
+    body = DIALECTS[ProviderKind.OPENAI_CHAT].complete_body(
+        ModelRequest("Hi"), "gpt", 9, ProviderSettings("p", ProviderKind.OPENAI_CHAT, "https://api.openai.com/v1")
+    )
 
     assert body == {"model": "gpt", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 9, "stream": False}
 

@@ -109,6 +109,7 @@ def provider(**over):
         (provider(headers=(("X A", "b"),)), "models.broker.providers[0].headers"),
         (provider(headers=(("Authorization", "Bearer x"),)), "models.broker.providers[0].headers"),
         (provider(headers=(("Host", "x"),)), "models.broker.providers[0].headers"),
+        (provider(num_ctx=8192), "models.broker.providers[0].num_ctx"),
         (ModelSettings(routes=(RouteSettings("*", "ghost"),)), "models.broker.route[0].provider"),
         (ModelSettings(routes=(RouteSettings("a*b", "local"),)), "models.broker.route[0].pattern"),
         (ModelSettings(routes=(RouteSettings("", "none"),)), "models.broker.route[0].pattern"),

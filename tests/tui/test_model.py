@@ -75,6 +75,14 @@ def test_what_a_run_cost_is_not_known_where_the_price_of_a_call_is_not(waiting):
         assert run.spent_usd() == usd.get("usd")
 
 
+def test_a_run_that_used_no_tokens_has_no_cost_while_it_goes_on_and_when_it_has_ended(records, waiting):
+    ended = folded(records)
+
+    assert (folded(waiting).spent_usd(), ended.tokens, ended.usd, ended.spent_usd()) == (None, 0, 0.0, None)
+    ended.tokens = 7
+    assert ended.spent_usd() == 0.0, "that is what a model costs whose price is nothing"
+
+
 def test_crossings_hold_what_was_asked_and_what_was_answered(records):
     run = folded(records)
     assert [(each.name, each.state) for each in run.crossings.values()] == [
