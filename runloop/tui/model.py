@@ -216,7 +216,7 @@ class RunModel:
         return sum(node.tokens for node in self.nodes.values()) if self.seq else None
 
     def spent_usd(self) -> float | None:
-        """What it cost, as the end says; before that, what the answers that came did. None where that is nothing, or a price is not known."""
+        """What it cost by its end, or by the answers that came. None where that is nothing, or a price is not known."""
         if not self.spent_tokens():
             return None
         if self.usd is not None or any(node.unpriced for node in self.nodes.values()):
