@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,25 @@ def test_what_is_no_file_of_text_is_named(files):
         "is not UTF-8" in refused(files, "bytes"),
         "longer" in refused(files, "long"),
     ] == [True] * 3
+
+
+def test_a_value_that_could_not_be_read_back_is_refused_and_leaves_what_was_there(files):
+    files.put("a", longest := "é" * ((MAX_BYTES - 2) // 2) + "x")
+    with pytest.raises(InvalidInput) as caught:
+        files.put("a", longest + "x")
+    assert (caught.value.code, caught.value.message) == ("secrets.value", "the value is longer than 64 KiB")
+    assert (files.get("a"), [path.name for path in files.root.iterdir()]) == (longest, ["a"])
+
+
+def test_what_the_system_refuses_is_said_and_nothing_stays_open(files):
+    files.put("a", "v")
+    (files.root / "loop").symlink_to("loop")
+    before = sorted(Path("/proc/self/fd").iterdir())
+    assert refused(files, "loop/a") == "the file of a secret cannot be read: Too many levels of symbolic links"
+    with pytest.raises(InvalidInput) as caught:
+        files.remove("loop/a")
+    assert caught.value.message == "the file of a secret cannot be removed: Too many levels of symbolic links"
+    assert (files.get("a"), len(sorted(Path("/proc/self/fd").iterdir()))) == ("v", len(before))
 
 
 def test_a_full_disk_is_said_and_leaves_what_was_there(files, monkeypatch):

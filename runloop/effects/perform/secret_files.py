@@ -59,11 +59,16 @@ class FileSecrets:
         if path is None:
             hint = "use letters, digits, '.', '_' and '-', with '/' between parts, as in models/openai"
             raise InvalidInput(f"{secret_id!r} cannot be the name of a file", code="secrets.name", hint=hint)
+        content = value.encode("utf-8") + b"\n"
+        if len(content) > MAX_BYTES:
+            raise InvalidInput(
+                f"the value is longer than {MAX_BYTES // 1024} KiB", code="secrets.value", hint="a secret is text: a key or a password"
+            )
         staged = path.with_name(f".{os.urandom(8).hex()}")
         try:
             make_private(path.parent)
             try:
-                write_synced(staged, value.encode("utf-8") + b"\n")
+                write_synced(staged, content)
                 staged.replace(path)
             finally:
                 staged.unlink(missing_ok=True)
