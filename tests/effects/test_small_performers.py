@@ -292,6 +292,22 @@ async def test_a_sleep_waits_through_its_clock_however_short_the_nodes_time_is(m
     assert denied.kind is CallErrorKind.DENIED
 
 
+async def test_a_sleep_ends_when_it_should_though_the_machine_slept_meanwhile_and_timers_stood_still(monkeypatch):
+    boot_s, slept = [100.0], []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        boot_s[0] += seconds + (3600 if len(slept) == 2 else 0)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    clock = WallClock(lambda: boot_s[0])
+    await clock.sleep(600_000)
+    await clock.sleep(31_000)
+    await clock.sleep(0)
+
+    assert slept == [30, 30, 30, 1]
+
+
 async def test_a_sleep_that_is_taken_up_again_lasts_what_is_left_of_it(make_ctx, crossing):
     clock, ctx = Clock(), make_ctx(Capabilities(time=True))
     for passed_ms in (400, 5000, -5):

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.types import CallContext, EffectClass, Outcome, Prepared, require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from runloop.effects.perform.ports import Clock
 
 
+_LOOK_S = 30.0
+"""How long at most until the clock is looked at again: timers stand still while the machine sleeps."""
+
+
+def _since_boot_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class WallClock:
-    """Waits in real time."""
+    """Waits in real time, to which the time counts in which the machine sleeps."""
+
+    def __init__(self, boot_s: Callable[[], float] = _since_boot_s) -> None:
+        self._boot_s = boot_s
 
     async def sleep(self, ms: int) -> None:
         """Return after that many milliseconds."""
-        await asyncio.sleep(ms / 1000)
+        until = self._boot_s() + ms / 1000
+        while (left := until - self._boot_s()) > 0:
+            await asyncio.sleep(min(left, _LOOK_S))
 
 
 class TimerSleep:
