@@ -31,7 +31,7 @@ class WallClock:
     async def sleep(self, ms: int) -> None:
         """Return after that many milliseconds."""
         until = self._boot_s() + ms / 1000
-        while (left := until - self._boot_s()) > 0:
+        while (left := until - self._boot_s()) > 0:  # noqa: ASYNC110 - what is waited for is the time
             await asyncio.sleep(min(left, _LOOK_S))
 
 
