@@ -7,7 +7,7 @@ declare -F __runloop_enter >/dev/null && return 0
 
 declare -gA __rl_words=()
 declare -ga __rl_needles=() __rl_configs=()
-declare -g __rl_filled='' __rl_sigil='' __rl_always='' __rl_known='' __rl_typed='' __rl_rewritten='' __rl_exit='' __rl_reason='' __rl_primary='' __rl_before='' __rl_accepts=1
+declare -g __rl_filled='' __rl_sigil='' __rl_always='' __rl_known='' __rl_typed='' __rl_rewritten='' __rl_exit='' __rl_reason='' __rl_primary=1 __rl_before='' __rl_accepts=1
 declare -g __rl_cache=${RUNLOOP_HOME:-$HOME/.runloop}/router.hints
 
 runloop_router_off() { RUNLOOP_ROUTER_DISABLE=1; }
@@ -183,8 +183,13 @@ __runloop_expanded() {
   REPLY=$(builtin history -p -- "$REPLY" 2>/dev/null) && [[ -n $REPLY ]] || REPLY=$READLINE_LINE
 }
 
-__runloop_enter() {
+# Where a failure is an answer, `set -e` must not end the shell: what is called within `||` may fail.
+__runloop_enter() { __runloop_look || :; }
+
+__runloop_look() {
   __runloop_then 1
+  # Who sets PROMPT_COMMAND anew takes ours out of it: from the next prompt on it is there again.
+  [[ ${PROMPT_COMMAND[*]} == *__runloop_prompt* ]] || PROMPT_COMMAND+=('__runloop_prompt || :')
   if [[ -z ${READLINE_LINE//[[:space:]]/} && -n $__rl_primary ]] || __runloop_off; then
     __rl_primary=''
     return
@@ -263,7 +268,8 @@ __runloop_prompt() {
   __rl_rewritten=''
 }
 
-PROMPT_COMMAND+=(__runloop_prompt)
+PROMPT_COMMAND[0]=${PROMPT_COMMAND[0]-}  # the place that `PROMPT_COMMAND=…` writes over: ours is behind it
+PROMPT_COMMAND+=('__runloop_prompt || :')
 for __rl_map in emacs-standard vi-insert vi-command; do
   bind -m "$__rl_map" -x '"\C-x\C-_r": __runloop_enter'
   bind -m "$__rl_map" '"\C-x\C-_a": accept-line'

@@ -28,6 +28,12 @@ function __runloop_off --description 'Whether lines are left alone: switched off
     test -n "$SSH_CONNECTION$SSH_TTY" -a -z "$RUNLOOP_ROUTER_SSH"
 end
 
+function __runloop_rlp --description 'What rlp says, for which nobody waits for ever: meanwhile no key is heard, not even Ctrl-C'
+    set -l wait 2000
+    string match -qr '^\d+$' -- "$RUNLOOP_ROUTER_TIMEOUT_MS"; and set wait (math "max($wait, $RUNLOOP_ROUTER_TIMEOUT_MS)")
+    command timeout -s KILL (math $wait / 1000) rlp $argv 2>/dev/null
+end
+
 function __runloop_hints --description 'Read what tells a plain command: from the file, or from rlp where that is older than the configuration'
     set -l lines
     if test -r $__rl_cache; and not set -n | string match -qir '^RUNLOOP_(_ROUTER|ROUTER_(SHELL|ALLOW))'
@@ -40,7 +46,7 @@ function __runloop_hints --description 'Read what tells a plain command: from th
             end
         end
     end
-    set -q lines[1]; or set lines (command rlp route --hints 2>/dev/null </dev/null)
+    set -q lines[1]; or set lines (__runloop_rlp route --hints </dev/null)
     set __rl_known
     set __rl_always
     set __rl_sigil
@@ -174,7 +180,7 @@ end
 
 function __runloop_ask --description 'Ask rlp route, which decides by itself: its exit code, and the reason in __rl_reason'
     set -l facts (__runloop_facts $argv[1])
-    set -l answer (printf '%s' $argv[1] | command rlp route --json --stdin --shell-facts (printf '%s' $facts | psub) 2>/dev/null)
+    set -l answer (printf '%s' $argv[1] | __runloop_rlp route --json --stdin --shell-facts (printf '%s' $facts | psub))
     set -l code $pipestatus[2]
     if not contains -- $code 10 11 13 14
         set code 12
@@ -198,23 +204,38 @@ function __runloop_key --description 'A key; Ctrl-C too: as a signal it would en
     command stty isig </dev/tty
 end
 
-function __runloop_again --description 'Draw the line anew: fish does so as many lines above as it has before the cursor'
-    for line in (seq 2 (commandline --line))
+function __runloop_rows --description 'How many rows the prompt and these lines take'
+    set -l prompt (string split \n -- "$(string join '' -- (fish_mode_prompt))$(fish_prompt)")
+    set -l indent (string length --visible -- $prompt[-1])
+    set -l rows (math (count $prompt) - 1)
+    for line in $argv
+        set rows (math "$rows + 1 + floor(($indent + $(string length --visible -- $line)) / $COLUMNS)")
+    end
+    echo $rows
+end
+
+function __runloop_again --description 'Draw the line anew: fish begins as many rows above as the prompt and the line take up to the cursor'
+    for row in (seq 2 (__runloop_rows (commandline --cut-at-cursor)))
         echo
     end
     commandline -f repaint
 end
 
+function __runloop_run --description 'Run the line, and go on in the mode in which Enter leaves fish'
+    string match -q '*-m insert*' -- (bind --preset -M $fish_bind_mode \r 2>/dev/null); and set fish_bind_mode insert
+    commandline -f execute
+end
+
 function __runloop_enter --description 'Run the line, or hand it to agents'
     set -l line (commandline | string collect)
     if commandline --paging-mode; or commandline --search-mode; or not string match -qr '\S' -- "$line"; or __runloop_off
-        commandline -f execute
+        __runloop_run
         return
     end
     commandline --is-valid
     set -l whole $status
     if test $whole -eq 2; and string match -q '*'\n'*' -- $line
-        commandline -f execute # not whole yet: fish goes on to the next line
+        __runloop_run # not whole yet: fish goes on to the next line
         return
     end
     __runloop_stale; and __runloop_hints
@@ -223,7 +244,7 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
         __runloop_ask $line
         set -l code $status
         if test $whole -eq 2; and not contains -- $code 11 13 14
-            commandline -f execute # a quote that is open, and no apostrophe of a sentence
+            __runloop_run # a quote that is open, and no apostrophe of a sentence
             return
         end
         if test $code -eq 13
@@ -242,7 +263,7 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
             end
         end
         if test $code -eq 14
-            if test (math (count (string split \n -- $line)) + (string length -- "$line") / $COLUMNS) -ge (math $LINES - 4)
+            if test (__runloop_rows (string split \n -- $line)) -ge (math $LINES - 4)
                 __runloop_say "runloop: not run: $__rl_reason  [any key] edit it"
                 __runloop_key >/dev/null # the line, drawn anew, takes the whole screen
             else
@@ -257,10 +278,10 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
             commandline -r -- $__rl_asked
         end
     end
-    commandline -f execute
+    __runloop_run
 end
 
-for mode in default insert
+for mode in default insert replace
     bind -M $mode \r __runloop_enter
     bind -M $mode \n __runloop_enter
 end

@@ -287,7 +287,7 @@ _runloop_key() {
 }
 
 runloop-accept-line() {
-  setopt local_options unset no_ksh_arrays no_sh_word_split
+  setopt local_options unset no_ksh_arrays no_sh_word_split no_err_exit no_err_return
   local line=$BUFFER REPLY=$BUFFER IFS=$' \t\n'
   # Lines are left alone where that was asked for, under CI, and over SSH where it was not asked for.
   if [[ $CONTEXT != (start|cont) || $line != *[^[:space:]]* || -n $RUNLOOP_ROUTER_DISABLE || ( -z $RUNLOOP_ROUTER_FORCE &&
@@ -345,7 +345,7 @@ runloop-accept-line() {
 
 # The history keeps what was typed, not what it became: that is not saved, but stays the last entry until something else is put in.
 _runloop_history() {
-  setopt local_options unset no_ksh_arrays
+  setopt local_options unset no_ksh_arrays no_err_exit no_err_return
   [[ -z $_rl_rewritten || ${1%$'\n'} != $_rl_rewritten ]] && return 0
   _rl_before=${history[$HISTCMD]}
   return 1
@@ -358,7 +358,14 @@ _runloop_typed() {
 
 _runloop_told() { unset RUNLOOP_SHELL_FACTS }
 
-zle -A accept-line runloop-plain-accept-line
+# What Enter did before. The shell's own gets a name that is a function's: plugins that wrap every widget, and are read later, would look
+# for a builtin of that name.
+if [[ ${widgets[accept-line]} == builtin ]]; then
+  _runloop_plain_accept_line() { zle .accept-line }
+  zle -N runloop-plain-accept-line _runloop_plain_accept_line
+else
+  zle -A accept-line runloop-plain-accept-line
+fi
 zle -N accept-line runloop-accept-line
 autoload -Uz add-zsh-hook && add-zsh-hook zshaddhistory _runloop_history && add-zsh-hook preexec _runloop_typed && add-zsh-hook precmd _runloop_told
 _runloop_hints
