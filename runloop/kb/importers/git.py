@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop.errors import InvalidInput, Where
-from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
+from runloop.kb.importers.intake import Found, How, Sort, Whole, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import is_folder, shown
 from runloop.links import followed
@@ -29,7 +29,10 @@ _FIELDS = ("%H", "%P", "%an", "%ae", "%at", "%cn", "%ce", "%ct", "%B")
 _FORMAT = "%x01" + "%x00".join(_FIELDS) + "%x00"
 _COMMIT = re.compile(rb"\n?\x01([0-9a-f]{40}(?:[0-9a-f]{24})?)\Z")
 _NUMBERS = re.compile(rb"\n*(\d+|-)\t(\d+|-)\t(.+)\Z", re.DOTALL)
-_QUIET = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false", "i18n.logOutputEncoding=UTF-8", "diff.external=")
+_QUIET = (
+    *("core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false", "diff.external="),
+    *("core.attributesFile=/dev/null", "log.showRoot=true", "log.mailmap=false", "diff.relative=false", "i18n.logOutputEncoding=UTF-8"),
+)
 _SAFE = {0: "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 
 
@@ -42,18 +45,27 @@ def import_git(kb: KnowledgeBase, repository: str | Path, how: How | None = None
     if program is None:
         raise InvalidInput("git is not installed", code="import.no_git", hint="install git; only it can read a repository")
     root = followed(repository)
-    asked = _git(program, root, "rev-parse", "--show-toplevel", "--absolute-git-dir") if is_folder(root) else None
-    if asked is None or (asked.returncode and b"work tree" not in asked.stderr):
-        why = "" if asked is None else _first_line(asked.stderr)
+    asked = _git(program, root, "rev-parse", "--absolute-git-dir") if is_folder(root) else None
+    if asked is None or asked.returncode:
+        why = "" if asked is None else _why(asked.stderr)
         raise InvalidInput(
             f"{repository} is not a Git repository{': ' + why if why else ''}",
             code="import.not_a_repository",
             where=Where(file=str(repository)),
             hint="name the directory of a repository",
         )
-    place = Path(os.fsdecode(asked.stdout.split(b"\n")[0])) if asked.returncode == 0 else root
-    report = ImportReport("git", shown(place), files=1)
-    return take_in(kb, _SORT, _items(program, place, report, since_ms), report, how or How())
+    directory = _path(asked.stdout)
+    report = ImportReport("git", shown(_place(program, root, directory)), files=1)
+    return take_in(kb, _SORT, _items(program, directory, report, since_ms), report, how or How())
+
+
+def _place(program: str, root: Path, directory: Path) -> Path:
+    """What names the repository: its work tree, where that leads back to it; a setting may name any folder, also another repository's."""
+    asked = _git(program, root, "rev-parse", "--show-toplevel")
+    if asked.returncode or not is_folder(tree := _path(asked.stdout)):
+        return directory
+    back = _git(program, tree, "rev-parse", "--absolute-git-dir")
+    return tree if back.returncode == 0 and _path(back.stdout) == directory else directory
 
 
 def parse_log(read: Callable[[int], bytes]) -> Iterator[list[bytes]]:
@@ -83,9 +95,15 @@ def _fields(read: Callable[[int], bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _items(program: str, root: Path, report: ImportReport, since_ms: int | None) -> Iterator[Item]:
-    name = shown(root)
-    if _git(program, root, "rev-parse", "--verify", "--quiet", "HEAD").returncode:
+def _items(program: str, directory: Path, report: ImportReport, since_ms: int | None) -> Iterator[Item]:
+    """What git says of the repository; it is asked from inside of ``directory``, where no file of the work tree tells it anything."""
+    name = report.source
+    head = () if _git(program, directory, "rev-parse", "--verify", "--quiet", "HEAD").returncode else ("HEAD",)
+    branches = _git(program, directory, "for-each-ref", "--count=1", "refs/heads/")
+    if branches.returncode or (branches.stderr and not head):
+        yield Refusal(name, None, f"git stopped: {_why(branches.stderr)}")
+        return
+    if not head and not branches.stdout:
         yield Whole(name)  # no commits yet
         return
     since = (f"--since=@{since_ms // 1000}",) if since_ms is not None and since_ms >= _FIRST_SINCE_MS else ()
@@ -96,14 +114,15 @@ def _items(program: str, root: Path, report: ImportReport, since_ms: int | None)
         "--no-renames",
         "--no-textconv",
         "--no-ext-diff",
+        "-O/dev/null",
         f"--format={_FORMAT}",
         *since,
-        "HEAD",
+        *head,
         "--branches",
         "--",
     )
     with open(os.memfd_create("git"), "w+b") as said:  # noqa: PTH123 - a pipe could fill while the other one is read
-        process = subprocess.Popen(_command(program, root, *arguments), stdout=subprocess.PIPE, stderr=said, env=_environment())  # noqa: S603
+        process = subprocess.Popen(_command(program, directory, *arguments), stdout=subprocess.PIPE, stderr=said, env=_environment())  # noqa: S603
         output: Any = process.stdout
         try:
             for fields in parse_log(output.read1):
@@ -116,7 +135,7 @@ def _items(program: str, root: Path, report: ImportReport, since_ms: int | None)
             output.close()
         said.seek(0)
         if failed:
-            yield Refusal(name, None, f"git stopped: {_first_line(said.read(4096))}")
+            yield Refusal(name, None, f"git stopped: {_why(said.read(4096))}")
         elif since_ms is None:
             yield Whole(name)
 
@@ -168,14 +187,23 @@ def _command(program: str, root: Path, *arguments: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Without what would lead git to another repository, make it ask, or let it fetch what is missing."""
+    """Without what would lead git to another repository, make it ask, or let it fetch what is missing.
+
+    git before 2.39.4 knows no ``GIT_NO_LAZY_FETCH``, and a repository's settings name the program that fetches: no protocol is allowed.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    never = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "", "GIT_OPTIONAL_LOCKS": "0"}
+    return {**kept, **never, "LC_ALL": "C"}
 
 
-def _first_line(text: bytes) -> str:
-    lines = text.decode("utf-8", "replace").strip().splitlines()
-    return lines[0].removeprefix("fatal: ")[:300] if lines else "it does not say why"
+def _path(said: bytes) -> Path:
+    return Path(os.fsdecode(said.removesuffix(b"\n")))
+
+
+def _why(text: bytes) -> str:
+    """What git says was fatal, else the first line of what it says."""
+    lines = text.decode("utf-8", "replace").strip().splitlines() or ["it does not say why"]
+    return next((line for line in lines if line.startswith("fatal: ")), lines[0]).removeprefix("fatal: ")[:300]
 
 
 def _current(db: apsw.Connection, keys: Sequence[str]) -> dict[str, Current]:
@@ -187,7 +215,8 @@ def _gone(key: str, repository: str, reason: str) -> tuple[str, dict[str, Any]]:
 
 
 def _held(db: apsw.Connection, source: str) -> Iterator[tuple[str, str]]:
-    return held_at(db, "commits", "commit_key", "repository", source)
+    """Those of this repository alone: one that lies in it, a submodule, has its own history."""
+    yield from db.execute("SELECT commit_key, repository FROM commits WHERE repository = ?", (source,))
 
 
 _SORT = Sort("git", "commit", "commit.imported", _current, _gone, _held)
