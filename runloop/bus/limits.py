@@ -11,6 +11,8 @@ MIB = 1024 * 1024
 DEDUPE_KEYS = 65_536
 """Messages that a window remembers at least (spec section 5.1)."""
 DEDUPE_MS = 30_000
+DEDUPE_CALLS = 1024
+"""Requests for handlers that a connection is remembered by."""
 STALLED_MS = 50
 """A full queue that nobody has taken from for this long is dropped from as ``backpressure_timeout`` (spec section 5.1)."""
 TOPIC_BYTES = 512

@@ -10,7 +10,7 @@ from runloop.bus.copies import copy_for
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad
 from runloop.bus.subscription import BATCHED, Run, Subscription
 from runloop.bus.topic import Facts, Plan, Routing, Topic
-from runloop.rmp import Expired
+from runloop.rmp import Duplicate, Expired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +90,9 @@ def _call(broker: Broker, session: Session, topic: str, raw: bytes, routing: Rou
     if len(raw) > broker.limits.request_bytes and session.role not in {OPERATOR, DAEMON}:
         message = f"a request of {len(raw)} bytes, {broker.limits.request_bytes} are allowed to the role {session.role}"
         raise LimitExceeded(message, code="bus.request_bytes", hint="send less at a time, or connect with the role operator and its token")
+    if session is not broker.local and not session.asks(facts.seen):
+        hint = "its answer has come, or will; to ask once more, send it under another msg_id"
+        raise Duplicate("this connection has sent this request before, and it is not begun again", key="msg_id", hint=hint)
     session.requests += 1
     broker.calls.append(Call(topic, raw, session.peer, routing.reply_to, facts.expires_at_ms, session))
 

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.bus.limits import DEDUPE_CALLS
 from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Session:
     """What the subscriptions may hold together."""
     requests: int = 0
     """Calls that handlers have not answered."""
+    asked: dict[bytes, None] = field(default_factory=dict)
+    """The dedupe keys of its latest calls."""
     published: int = 0
     """Messages from the peer that were published."""
     delivered: int = 0
@@ -89,6 +92,15 @@ class Session:
     def pending(self) -> bool:
         """Whether something can be sent now."""
         return bool(self.control or self.ready_control or self.ready)
+
+    def asks(self, seen: bytes) -> bool:
+        """Remember a call; False where it is one of the latest already."""
+        if seen in self.asked:
+            return False
+        if len(self.asked) == DEDUPE_CALLS:
+            del self.asked[next(iter(self.asked))]
+        self.asked[seen] = None
+        return True
 
     def crowded(self, size: int = 0) -> bool:
         """Whether the next answer, of ``size`` bytes, could cost one that waits: an inbox is over half full, or would be over full."""

@@ -44,6 +44,55 @@ async def test_many_requests_of_one_connection_keep_nobody_elses_waiting(serve):
     assert server.handling == 0
 
 
+async def test_a_request_that_is_sent_again_on_its_connection_is_refused_and_carried_out_once(serve):
+    server, begun, go_on = await serve(), [], asyncio.Event()
+
+    async def handler(request):
+        begun.append(request.payload)
+        await go_on.wait()
+        return {"ok": request.payload}
+
+    server.on_request("rlp/ctrl", handler)
+    raw, other = await Raw.connect(server), await Raw.connect(server)
+    inbox = f"rlp/inbox/{next(iter(server.broker.sessions))}"
+    raw.send(frames.SUBSCRIBE, frames.Subscribe(1, f"{inbox}/*").payload())
+    assert (await raw.frame()).envelope.payload["ok"]
+    for _ in range(2):  # while the first is under way
+        raw.send(ASK, "stop", msg_id=77, topic="rlp/ctrl", reply_to=f"{inbox}/1")
+    refused = (await raw.frame()).envelope.payload
+    go_on.set()
+    answered = (await raw.frame()).envelope.payload
+    raw.send(ASK, "stop", msg_id=77, topic="rlp/ctrl", reply_to=f"{inbox}/1")  # and when it has been answered
+    again = (await raw.frame()).envelope.payload
+    assert [(each["of"], each["ok"], each["error"]["code"]) for each in (refused, again)] == [(77, False, "rmp.duplicate")] * 2
+    assert (answered, begun) == ({"ok": "stop"}, ["stop"])
+    other.send(ASK, "go", msg_id=77, topic="rlp/ctrl", ack=True)  # of another connection it is another one
+    assert (await other.frame()).envelope.payload["ok"]
+    for each in (raw, other):
+        each.writer.close()
+
+
+async def test_a_refused_request_may_be_sent_again_and_1024_are_remembered(serve):
+    server, begun = await serve(), []
+
+    async def handler(request):
+        begun.append(request.message.header.msg_id)
+
+    server.on_request("rlp/ctrl", handler)
+    raw = await Raw.connect(server)
+
+    async def acked(number, payload=None):
+        raw.send(ASK, payload, msg_id=number, topic="rlp/ctrl", ack=True)
+        return (await raw.frame()).envelope.payload.get("error", {}).get("code")
+
+    assert [await acked(1, "x" * 300_000), await acked(1), await acked(1)] == ["bus.request_bytes", None, "rmp.duplicate"]
+    for number in range(2, 1_025):
+        assert await acked(number) is None
+    assert [await acked(1), await acked(1_025), await acked(1)] == ["rmp.duplicate", None, None]
+    assert begun == [*range(1, 1_026), 1]
+    raw.writer.close()
+
+
 async def test_a_request_that_expires_in_its_line_is_not_begun_and_its_answer_says_so(serve):
     server, begun = await serve(), []
 

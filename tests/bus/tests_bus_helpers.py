@@ -16,6 +16,7 @@ class Raw:
     def __init__(self, reader, writer):
         self.reader, self.writer = reader, writer
         self.decoder = rmp.FrameDecoder()
+        self.sent = 0
 
     @classmethod
     async def connect(cls, server, *, greet=True):
@@ -25,12 +26,13 @@ class Raw:
             assert (await raw.frame()).type == frames.WELCOME
         return raw
 
-    def send(self, type_, payload, now=None, ttl_ms=rmp.DEFAULT_TTL_MS, **meta):
+    def send(self, type_, payload, now=None, ttl_ms=rmp.DEFAULT_TTL_MS, msg_id=None, **meta):
         from runloop.bus.server import now_ms
 
         envelope = rmp.Envelope(type_, payload, meta or None)
-        created_at_ms = now_ms() if now is None else now
-        self.writer.write(rmp.encode_frame(envelope, trace_id=1, msg_id=1, created_at_ms=created_at_ms, ttl_ms=ttl_ms))
+        self.sent += 1
+        given = {"msg_id": self.sent if msg_id is None else msg_id, "created_at_ms": now_ms() if now is None else now, "ttl_ms": ttl_ms}
+        self.writer.write(rmp.encode_frame(envelope, trace_id=1, **given))
 
     async def frame(self):
         while True:
