@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from runloop.events.records import RunChanged
@@ -10,7 +11,7 @@ from runloop.runs.drafts import first_line
 from runloop.runs.recorder import Draft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from runloop.runs.run import Run
 
@@ -19,18 +20,20 @@ _WITH_PARENT = "as the run that asked for this one"
 
 async def pause(run: Run, why: str) -> None:
     """Begin no node and no call any more, in the run and its children; what is under way goes on to its next call."""
-    family = [each for each in run.family() if not each.ending and not each.paused]
-    for each in family:
-        each.hold()
-    await _write_of_all(run, family, _paused(why))
+    async with _changing(run):
+        family = [each for each in run.family() if not each.ending and not each.paused]
+        for each in family:
+            each.hold()
+        await _write_of_all(family, _paused(why))
 
 
 async def resume(run: Run, why: str) -> None:
     """Go on after :func:`pause`; what is about to end, and what it is about to stop, stays as it is."""
-    while family := [each for each in _going_on(run) if each.paused]:  # one more may have begun meanwhile
-        await _write_of_all(run, family, _resumed(why))
-        for each in family:
-            each.release()
+    async with _changing(run):
+        while family := [each for each in _going_on(run) if each.paused]:  # one more may have begun meanwhile
+            await _write_of_all(family, _resumed(why))
+            for each in family:
+                each.release()
 
 
 def _going_on(run: Run) -> Iterator[Run]:
@@ -52,14 +55,19 @@ def in_step(child: Run) -> list[Draft]:
     return [_paused(_WITH_PARENT)]
 
 
-async def _write_of_all(run: Run, family: list[Run], draft: Draft) -> None:
-    """The same record of each, in one go; until it is on disk ``run`` is not left to the ledger."""
-    run.changing += 1
+@asynccontextmanager
+async def _changing(run: Run) -> AsyncIterator[None]:
+    """One change at a time, in the order in which they were wanted; until it is on disk the run is not left to the ledger."""
     try:
-        await asyncio.gather(*(each.recorder.write(draft) for each in family))
+        async with run.changing:
+            yield
     finally:
-        run.changing -= 1
         run.look()  # it may be quiet now
+
+
+async def _write_of_all(family: list[Run], draft: Draft) -> None:
+    """The same record of each, in one go."""
+    await asyncio.gather(*(each.recorder.write(draft) for each in family))
 
 
 def _paused(why: str) -> Draft:

@@ -112,7 +112,7 @@ def _is_quiet(run: Run) -> bool:
 
 
 def _rests(run: Run, in_line: AbstractSet[str], unmade: AbstractSet[str] = frozenset()) -> bool:
-    if run.going is None or run.ending or run.changing or run.expects:
+    if run.going is None or run.ending or run.changing.locked() or run.expects:
         return False
     if run.under_way.waits.children - len(unmade) != len(run.children):
         return False  # one is being made, or has just ended

@@ -134,8 +134,8 @@ class Run:
     going: asyncio.Event | None = field(default=None, init=False)
     """Set while nothing is held back; there is none before the run is driven."""
     _held: bool = field(default=False, init=False)
-    changing: int = field(default=0, init=False)
-    """Pauses and resumptions that are on their way to the disk."""
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    """Held by a pause or a resumption that is on its way to the disk."""
     _gates: Gates = field(init=False)
     rests: Rests = field(default_factory=Rests, init=False)
     ending: bool = field(default=False, init=False)

@@ -139,6 +139,18 @@ async def test_a_run_that_is_paused_or_goes_on_already_records_nothing_more(benc
         await died(b, driving)
 
 
+async def test_a_pause_that_comes_while_a_resumption_is_on_its_way_to_the_disk_comes_after_it(bench):
+    async with bench() as b:
+        run, driving = await paused(b)
+        resuming = asyncio.create_task(resume(run, "back"))
+        await asyncio.sleep(0)
+        await pause(run, "not yet")
+        await resuming
+        recorded = [event.kind for event in b.ledger.read_run(run.run_id) if event.kind in ("run.paused", "run.resumed")]
+        assert (recorded, [each.paused for each in run.family()]) == (["run.paused", "run.resumed", "run.paused"], [True, True])
+        await died(b, driving)
+
+
 @pytest.mark.parametrize("change", [pause, resume])
 async def test_a_run_whose_end_is_on_its_way_records_no_pause_and_no_resumption_behind_it(bench, monkeypatch, change):
     append, changing = AsyncLedger.append, []
