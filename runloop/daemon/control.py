@@ -67,7 +67,7 @@ class Control:
         try:
             return {"ok": await self._verb(payload, request.peer)}
         except RunloopError as error:
-            return {"error": {**error.to_dict(), "exit_code": error.exit_code}}
+            return {"error": {**error.to_dict(), "where": _where(error, payload), "exit_code": error.exit_code}}
 
     async def _verb(self, payload: Any, peer: Peer) -> dict[str, Any]:
         fields = reading.map_of(payload, "the request")
@@ -334,6 +334,13 @@ class Control:
         return {"AgentsDescribed": {"request_id": request_id, **found}}
 
 
+def _where(error: RunloopError, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Where an error lies: in the field that it is about, where who raised it knows of no request."""
+    where = error.where.to_dict()
+    field = next((name for name, codes in _ABOUT.items() if error.code in codes and name in fields), None)
+    return where if field is None else {"key": field, **where}
+
+
 def _after(place: str | None) -> tuple[int, str]:
     """The last item that was told, as ``next`` named it."""
     if place is None:
@@ -383,6 +390,12 @@ VERBS: dict[str, Verb] = {
 }
 _FOR_EVERYBODY = frozenset({"describe_agents", "status", "metrics", "route"})
 """What holds nothing that people wrote."""
+_ABOUT: Final = {
+    "run": {f"run.{why}" for why in ("unknown", "ambiguous", "ended", "not_here", "child", "imported", "archived", "driven")},
+    "request_id": {"run.request_reused"},
+    "blob": {"ledger.blob_missing"},
+}
+"""Fields by the codes of what can be wrong with what they name."""
 _LOOKING_UP = frozenset({"list", "attach", "blob", "approvals"})
 """Verbs that read the knowledge base in a thread."""
 _UPSTREAM: dict[str, Verb] = {

@@ -198,12 +198,14 @@ class Submitting:
         if set(given) != needed:
             used, told = (", ".join(sorted(map(_ref, each))) or "none" for each in (needed, given))
             hint = f"the opening uses {used}; digests were given of {told}"
-            raise InvalidInput("agent digest count mismatch between CLI and daemon", code="run.agent_digests", hint=hint)
+            raise InvalidInput(
+                "agent digest count mismatch between CLI and daemon", code="run.agent_digests", where=Where(key="agent_digests"), hint=hint
+            )
         for (name, variant), digest in given.items():
             here = resolve(name, variant)
             if digest not in (here.digest, here.manifest_digest):
                 message = f"agent {here.ref!r} digest mismatch (cli {digest[:12]}, daemon {here.digest[:12]})"
-                where = Where(file=str(here.root))
+                where = Where(file=str(here.root), key="agent_digests")
                 hint = "`rlp status` shows what the daemon could not load; `rlp agent build NAME|DIR` seals a bundle you changed"
                 raise InvalidInput(message, code="run.agent_digests", where=where, hint=hint)
 

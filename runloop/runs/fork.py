@@ -97,8 +97,8 @@ def find_point(events: Sequence[StoredEvent], parent: str, at: str | None, answe
             raise InvalidInput(
                 f"the answer to call {place[2]} of {place[0]} is record {answered}, and the fork begins at record {seq}: {why}",
                 code="fork.answer_late",
-                where=Where(node=place[0], key="--answer"),
-                hint=f"fork at {answered}, or leave --at out",
+                where=Where(node=place[0], key="answers"),
+                hint=f"fork at {answered}, or name no place: it follows from the answer",
             )
         _check_shape(outcome, place, answer)
     _refuse_in_effect(events, kept, seq)
@@ -115,8 +115,8 @@ def _check_shape(outcome: StoredEvent, place: Place, answer: Any) -> None:
     raise InvalidInput(
         f"the answer to call {named} is an object with {', '.join(known)}",
         code="fork.answer",
-        where=Where(node=place[0], key="--answer"),
-        hint=f"""for example --answer {named}='{{"{example}": …}}'""",
+        where=Where(node=place[0], key="answers"),
+        hint=f"""for example {{"{example}": …}}""",
     )
 
 
@@ -149,7 +149,9 @@ def _seq_of(events: Sequence[StoredEvent], parent: str, at: str | None, places: 
     if at is None:
         outcomes = [event.payload["seq"] for event in own if event.kind in _OUTCOMES and _place(event) in places]
         if not outcomes:
-            raise _no_point("a fork needs a place", "give --at SEQ or NODE (`rlp attach RUN` shows the numbers), or --answer CALL=JSON")
+            raise _no_point(
+                "a fork needs a place", "name a node or the number of a record (`rlp attach RUN` shows them), or change an answer"
+            )
         return int(max(outcomes))
     last = int(own[-1].payload["seq"])
     if at.isascii() and at.isdigit():
@@ -190,7 +192,7 @@ def _find_call(events: Sequence[StoredEvent], parent: str, call: str) -> Place:
         if by_seq or tuple(map(str, _place(event))) == (node, attempt, number):
             return _place(event)
     hint = "`rlp diff RUN RUN --json` and `rlp attach RUN` show them: NODE/ATTEMPT/CALL, or the number of the record with the answer"
-    raise InvalidInput(f"the run has no answered call {call!r}", code="fork.call", where=Where(key="--answer"), hint=hint)
+    raise InvalidInput(f"the run has no answered call {call!r}", code="fork.call", where=Where(key="answers"), hint=hint)
 
 
 def _refuse_in_effect(events: Sequence[StoredEvent], kept: Sequence[StoredEvent], seq: int) -> None:
@@ -204,7 +206,7 @@ def _refuse_in_effect(events: Sequence[StoredEvent], kept: Sequence[StoredEvent]
         raise InvalidInput(
             f"at record {seq} {meta['name']} of {meta['node']} was under way (record {asked}): a fork would do it a second time",
             code="fork.in_effect",
-            where=Where(node=meta["node"], key="--at"),
+            where=Where(node=meta["node"], key="at"),
             hint=f"fork at {asked - 1}, before it" + ("" if outcome is None else f", or at {outcome}, after it"),
         )
 
@@ -263,4 +265,4 @@ def _with(event: StoredEvent, **changes: Any) -> StoredEvent:
 
 
 def _no_point(message: str, hint: str) -> InvalidInput:
-    return InvalidInput(message, code="fork.point", where=Where(key="--at"), hint=hint)
+    return InvalidInput(message, code="fork.point", where=Where(key="at"), hint=hint)

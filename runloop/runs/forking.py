@@ -126,7 +126,7 @@ def _check_items(opening: Opening, before: Opening, history: Sequence[StoredEven
             raise InvalidInput(
                 f"node {node.id} began before record {seq}, and the parameters give it other items",
                 code="fork.items",
-                where=Where(node=node.id, key="--param"),
+                where=Where(node=node.id, key="params"),
                 hint=f"fork at {node.id}, or leave the parameter as it was",
             )
 
@@ -178,7 +178,7 @@ def _bundles(services: Services, opening: Opening, submitted: Mapping[str, Any],
     nodes = [node for node in opening.nodes if node.kind == "agent"]
     if unused := sorted(request.agents.keys() - {node.name for node in nodes}):
         hint = f"its agents: {', '.join(sorted({node.name for node in nodes}))}"
-        raise InvalidInput(f"no node of the run is the agent {unused[0]!r}", code="fork.agent", where=Where(key="--agent"), hint=hint)
+        raise InvalidInput(f"no node of the run is the agent {unused[0]!r}", code="fork.agent", where=Where(key="agents"), hint=hint)
     digests: Mapping[str, str] = submitted["versions"].get("bundles") or {}
     found: dict[str, Bundle] = {}
     for node in nodes:
@@ -198,8 +198,8 @@ def _pinned(services: Services, request: ForkRequest, name: str, variant: str | 
         raise InvalidInput(
             f"agent {name} is not here in the version that the run used (then {digest[:12]}, now {installed.digest[:12]})",
             code="fork.bundle",
-            where=Where(key="--agent"),
-            hint=f"go on with the present one: --agent {name}={installed.root}",
+            where=Where(key="agents"),
+            hint=f"go on with the present one: {name} from {installed.root}",
         ) from None
 
 

@@ -464,10 +464,11 @@ def test_a_fork_is_exported_with_the_run_that_it_was_forked_from_and_replays_els
     ("options", "says"),
     [
         ((), "fork.point"),
-        (("--at", "nowhere"), "fork.point"),
+        (("--at", "nowhere"), "at key '--at'"),
         (("--answer", "find/1/1"), "cli.usage"),
         (("--answer", "find/1/1={"), "fork.answer"),
-        (("--answer", "find/9/1={}"), "fork.call"),
+        (("--answer", "find/9/1={}"), "at key '--answer'"),
+        (("--at", "again", "--agent", "nobody={finder}"), "at key '--agent'"),
         (("--at", "again", "--agent", "finder"), "cli.usage"),
         (("--at", "again", "-p", "topik=x"), "opening.param"),
         (("--at", "again", "--detach", "--local"), "cli.usage"),
@@ -478,7 +479,8 @@ def test_a_fork_that_makes_no_sense_is_refused_and_leaves_nothing(one, options, 
     with one.ledger() as ledger:
         before = ledger.head()
     local = () if "--detach" in options else ("--local",)
-    code, _, err = one.rlp("fork", run_id, *options, *local)
+    given = [each.format(finder=one.root / "agents" / "finder") if "{finder}" in each else each for each in options]
+    code, _, err = one.rlp("fork", run_id, *given, *local)
     assert (code, says in err) == (2, True), err
     with one.ledger() as ledger:
         assert ledger.head() == before

@@ -426,6 +426,35 @@ async def test_a_field_that_may_be_left_out_may_be_nil(running, verb, needed, op
     assert answer.get("error", {}).get("code") == code, answer
 
 
+async def test_an_error_over_the_bus_names_the_field_that_it_is_about_and_no_option_of_a_command(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.start()
+    opening, ended, new = words.one("quick"), str(uuid.uuid4()), str(uuid.uuid4())
+    async with daemon.client() as link:
+        await link.run(opening, request_id=ended)
+        told = [
+            await link.refused(verb, **fields)
+            for verb, fields in (
+                *((verb, {"run": "ffffffff"}) for verb in ("cancel", "pause", "resume", "attach", "approvals")),
+                ("fork", {"request_id": new, "run": "ffffffff", "at": "a"}),
+                ("cancel", {"run": ended}),
+                ("submit", {"request_id": ended, "opening_source": f"# another\n{opening}"}),
+                ("submit", {"request_id": new, "opening_source": opening, "agent_digests": [{"name": "x", "digest": "0"}]}),
+                ("submit", {"request_id": new, "opening_source": opening, "agent_digests": [{"name": "quick", "digest": "0"}]}),
+                ("blob", {"blob": "f" * 64}),
+                ("fork", {"request_id": new, "run": ended}),
+                ("fork", {"request_id": new, "run": ended, "at": "nowhere"}),
+                ("fork", {"request_id": new, "run": ended, "answers": {"a/9/9": 1}}),
+            )
+        ]
+    assert [(each["code"], each["where"].get("key")) for each in told] == [
+        *[("run.unknown", "run")] * 6, ("run.ended", "run"), ("run.request_reused", "request_id"),
+        ("run.agent_digests", "agent_digests"), ("run.agent_digests", "agent_digests"), ("ledger.blob_missing", "blob"),
+        ("fork.point", "at"), ("fork.point", "at"), ("fork.call", "answers"),
+    ]  # fmt: skip
+    assert not [each for each in told if "--" in f"{each['message']}{each['hint']}"]
+
+
 @pytest.mark.parametrize("verb", [True, 7, ["submit"], None, b"submit"])
 async def test_a_verb_that_is_no_text_is_none(running, verb):
     async with running.client() as link:

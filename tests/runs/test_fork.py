@@ -128,7 +128,7 @@ async def test_an_answer_of_another_shape_is_refused_before_the_agent_breaks_ove
     async with chain(True) as (b, parent):
         with pytest.raises(InvalidInput, match=r"the answer to call one/1/2 is an object with .*, text, ") as caught:
             await fork(b, parent, answers={"one/1/2": answer})
-        assert (caught.value.code, caught.value.hint) == ("fork.answer", """for example --answer one/1/2='{"text": …}'""")
+        assert (caught.value.code, caught.value.hint) == ("fork.answer", 'for example {"text": …}')
 
 
 async def test_the_guest_of_an_attempt_that_goes_on_is_the_same_guest(chain):

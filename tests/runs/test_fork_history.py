@@ -149,7 +149,7 @@ def test_a_changed_answer_is_a_point_by_itself(call):
 @pytest.mark.parametrize(
     ("at", "answers", "code", "hint"),
     [
-        (None, {}, "fork.point", "--at"),
+        (None, {}, "fork.point", "name a node or the number of a record"),
         ("0", {}, "fork.point", "1 to 16"),
         ("17", {}, "fork.point", "1 to 16"),
         ("9" * 5000, {}, "fork.point", "1 to 16"),
