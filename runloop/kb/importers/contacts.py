@@ -113,9 +113,12 @@ def _person(record: vcard.Card | csvfile.Row, name: str, file: str) -> Iterator[
         line = record.problem_line if isinstance(record, vcard.Card) and record.problem_line else record.line
         yield Refusal(name, line, problem)
         return
-    for address in _unusable(record):
+    unusable = _unusable(record)
+    for address in unusable:
         yield Refusal(name, record.line, f"{address!r} is not an e-mail address; the others of {record.name or 'the contact'} are taken")
-        record.emails.remove(address)
+    if unusable:
+        bad = frozenset(unusable)
+        record.emails = [address for address in record.emails if address not in bad]
     place = {"source": shown(file), "path": name, "line": record.line}
     payload = _payload(record, place)
     profiles = record.accounts if isinstance(record, vcard.Card) else ()

@@ -211,11 +211,12 @@ def _row(header: Header, line: int, cells: list[str]) -> Row:
     row = Row(line)
     row.name = next((cells[position] for position in header.name if cells[position]), "") or _joined(header, cells)
     for position in header.emails:
-        row.emails += [address for address in _SPLIT.split(cells[position]) if address and address not in row.emails]
+        row.emails += filter(None, _SPLIT.split(cells[position]))
     for position in header.nicknames:
-        row.nicknames += [name for name in _SPLIT.split(cells[position]) if name and name not in row.nicknames]
+        row.nicknames += filter(None, _SPLIT.split(cells[position]))
     for position in header.phones:
         numbers = (phone_number(part) for part in cells[position].split(" ::: "))
-        row.phones += [number for number in numbers if number is not None and number not in row.phones]
+        row.phones += filter(None, numbers)
+    row.emails, row.nicknames, row.phones = (list(dict.fromkeys(each)) for each in (row.emails, row.nicknames, row.phones))
     row.org = next((cells[position] for position in header.org if cells[position]), None)
     return row

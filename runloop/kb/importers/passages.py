@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from array import array
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class _Block(NamedTuple):
 def split_passages(text: str, *, markdown: bool) -> list[Passage]:
     """The passages of a file: whole paragraphs, together up to ``TARGET_CHARS``; a heading starts a new one."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    upto = array("Q", accumulate((len(line) + 1 for line in lines), initial=0))
     passages: list[Passage] = []
     title: str | None = None
     start: int | None = None
@@ -45,10 +48,10 @@ def split_passages(text: str, *, markdown: bool) -> list[Passage]:
             close()
             start, title = None, block.heading or title
         first, last = block.line, block.line + len(block.lines) - 1
-        if start is not None and _size(lines, start, last) > TARGET_CHARS:
+        if start is not None and upto[last] - upto[start - 1] > TARGET_CHARS:
             close()
             start = None
-        for piece_first, piece_last in _pieces(lines, first, last):
+        for piece_first, piece_last in _pieces(lines, upto, first, last):
             if start is not None and piece_first != first:
                 close()
                 start = None
@@ -90,11 +93,11 @@ def _closes(fence: str, line: str) -> bool:
     return len(mark) >= len(fence) and not mark.strip(fence[0])
 
 
-def _pieces(lines: list[str], first: int, last: int) -> Iterator[tuple[int, int]]:
-    """A block cut at line ends where it is longer than a passage."""
+def _pieces(lines: list[str], upto: array[int], first: int, last: int) -> Iterator[tuple[int, int]]:
+    """A block cut at line ends where it is longer than a passage; ``upto`` are the characters of the lines up to each."""
     start = first
     for number in range(first + 1, last + 1):
-        if _size(lines, start, number) > TARGET_CHARS:
+        if upto[number] - upto[start - 1] > TARGET_CHARS:
             yield from _without_blanks(lines, start, number - 1)
             start = number
     yield from _without_blanks(lines, start, last)
@@ -105,7 +108,3 @@ def _without_blanks(lines: list[str], first: int, last: int) -> Iterator[tuple[i
     filled = [number for number in range(first, last + 1) if lines[number - 1].strip()]
     if filled:
         yield filled[0], filled[-1]
-
-
-def _size(lines: list[str], first: int, last: int) -> int:
-    return sum(len(line) + 1 for line in lines[first - 1 : last])

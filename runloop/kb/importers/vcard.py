@@ -188,6 +188,7 @@ def _card(begun: int, lines: list[Line]) -> Card:
             card.problem, card.problem_line = str(error), prop.number
             return card
     card.emails, card.phones = (_by_preference(ranked[name]) for name in ("EMAIL", "TEL"))
+    card.nicknames, card.accounts = list(dict.fromkeys(card.nicknames)), list(dict.fromkeys(card.accounts))
     card.name = card.name or card.structured_name or card.org or next(iter(card.nicknames), "")
     return card
 
@@ -204,7 +205,7 @@ def _take(card: Card, prop: Property, ranked: dict[str, list[tuple[int, str]]]) 
         family, given, middle, prefix, suffix, *_ = [*split_value(text_of(prop), ";"), "", "", "", "", ""]
         card.structured_name = " ".join(part.replace(",", " ") for part in (prefix, given, middle, family, suffix) if part)
     elif prop.name == "NICKNAME":
-        card.nicknames += [name for name in split_value(text_of(prop), ",") if name and name not in card.nicknames]
+        card.nicknames += [name for name in split_value(text_of(prop), ",") if name]
     elif prop.name == "EMAIL":
         address = unescape(text_of(prop)).strip().removeprefix("mailto:")
         if address:
@@ -216,7 +217,7 @@ def _take(card: Card, prop: Property, ranked: dict[str, list[tuple[int, str]]]) 
             if prop.name == "TEL" and _spoken(prop) and (number := phone_number(unescape(text_of(prop)))) is not None:
                 ranked["TEL"].append((_preference(prop), number))
             profile = profile_of(prop.name, prop.parameters, unescape(text_of(prop)))
-            if profile is not None and profile not in card.accounts:
+            if profile is not None:
                 card.accounts.append(profile)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -20,6 +21,7 @@ def read_appointment(text: str) -> dict[str, Any]:
     """The payload without the place it was read from; raises ValueError where the block is none."""
     from icalendar import Event
 
+    _look_up_zones()
     event = Event.from_ical(text)
     if not isinstance(event, Event):
         raise ValueError("not one appointment")  # noqa: TRY004 - the caller reports it as it reports what the parser raises
@@ -51,6 +53,22 @@ def read_appointment(text: str) -> dict[str, Any]:
     }
     payload = {"uid": uid, "summary": " ".join(_text(event, "SUMMARY").split()), "appointment": _key(uid, where)}
     return payload | {name: value for name, value in more.items() if value not in (None, "", [], {})}
+
+
+@cache
+def _look_up_zones() -> None:
+    """Zones by name, for the library: a name that is one of a directory, or too long for a file's, is that of no zone."""
+    from icalendar.timezone import tzp
+    from icalendar.timezone.zoneinfo import ZONEINFO
+
+    class Zones(ZONEINFO):
+        def timezone(self, name: str) -> dt.tzinfo | None:
+            try:
+                return super().timezone(name)
+            except OSError:
+                return None
+
+    tzp.use(Zones())
 
 
 def _key(uid: str, occurrence: str | None) -> str:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 _LONGEST_SEPARATOR = 1024  # bytes of a "From " line
-_SEPARATOR = re.compile(rb"From [^\n]{0,900}\d\d?:\d\d[^\n]{0,90}\d{4}[^\n]{0,90}\r?\n")
+_SEPARATOR = re.compile(rb"From ([^\n]{0,1000}\n)")
+_TIME = re.compile(rb"\d:\d\d")
+_YEAR = re.compile(rb"\d{4}")
+_DATE_BYTES, _YEAR_BYTES = 192, 96  # before the line's end, in which a time stands, and a year behind that
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 
 
@@ -28,7 +31,17 @@ class Raw(NamedTuple):
 
 def begins(head: bytes) -> bool:
     """Whether a file that starts so is an mbox file; an empty one is."""
-    return not head.strip() or _SEPARATOR.match(head.lstrip(b"\r\n")) is not None
+    return not head.strip() or _is_separator(head.lstrip(b"\r\n"), 0)
+
+
+def _is_separator(data: bytes, at: int) -> bool:
+    """Whether a line ``From SENDER DATE`` begins there; in time that follows from its length, whatever it holds."""
+    line = _SEPARATOR.match(data, at)
+    if line is None:
+        return False
+    start, end = line.span(1)
+    time = _TIME.search(data, max(start, end - _DATE_BYTES), end)
+    return time is not None and _YEAR.search(data, max(time.end(), end - _YEAR_BYTES), end) is not None
 
 
 def split(read: Callable[[int], bytes], limit: int) -> Iterator[Raw]:
@@ -69,7 +82,7 @@ def _separators(held: bytes, start: int) -> Iterator[int]:
     at = held.find(b"\nFrom ", start)
     while at >= 0:
         behind_blank = at > 0 and (held[at - 1 : at] == b"\n" or held[max(0, at - 2) : at] == b"\n\r")
-        if behind_blank and _SEPARATOR.match(held, at + 1):
+        if behind_blank and _is_separator(held, at + 1):
             yield at + 1
         at = held.find(b"\nFrom ", at + 6)
 

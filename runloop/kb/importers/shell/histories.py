@@ -12,10 +12,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from runloop.kb.importers.shell.scrub import LONGEST
+
 SHELLS = ("bash", "zsh", "fish")
 _STAMP = re.compile(rb"#(\d{9,11})\s*\Z")
 _EXTENDED = re.compile(rb": {0,2}(\d{1,11}):(\d{1,9});")
 _WHEN = re.compile(rb"\s+when:\s*(\d{1,11})\s*\Z")
+_MOST_HELD = 8 * LONGEST  # bytes of a command: more than its characters can take, metafied and in UTF-8
 _CMD = b"- cmd: "
 _META = 0x83
 _METAFIED = re.compile(rb"\x83(.)", re.DOTALL)
@@ -33,6 +36,26 @@ class Entry(NamedTuple):
     seconds: int | None = None
 
 
+class _Held:
+    """The lines of a command under way, and where it starts; of one that is too long enough of them for that to show."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._size = 0
+        self.first = 0
+
+    def add(self, number: int, line: bytes) -> None:
+        """One more line of it."""
+        self.first = self.first or number
+        if self._size <= _MOST_HELD:
+            self._lines.append(line)
+            self._size += len(line) + 1
+
+    def text(self) -> bytes:
+        """Its bytes."""
+        return b"\n".join(self._lines)
+
+
 def shell_of(name: str, head: bytes) -> str:
     """The shell whose history it is, by the beginning of its content, else by the file's name; bash where neither tells."""
     for line in head.splitlines()[:50]:
@@ -48,7 +71,7 @@ def shell_of(name: str, head: bytes) -> str:
 def read_bash(lines: Iterable[Line]) -> Iterator[Entry]:
     """The commands of bash; from the first time stamp on, what stands between two of them is one command."""
     at: int | None = None
-    first, held = 0, []
+    held = _Held()
     for number, line in lines:
         stamp = _STAMP.match(line)
         if stamp is None and at is None:
@@ -56,30 +79,27 @@ def read_bash(lines: Iterable[Line]) -> Iterator[Entry]:
                 yield Entry(number, line)
             continue
         if stamp is None:
-            first = first or number
-            held.append(line)
+            held.add(number, line)
             continue
-        if held:
-            yield Entry(first, b"\n".join(held), at)
-        at, first, held = int(stamp[1]), 0, []
-    if held:
-        yield Entry(first, b"\n".join(held), at)
+        if held.first:
+            yield Entry(held.first, held.text(), at)
+        at, held = int(stamp[1]), _Held()
+    if held.first:
+        yield Entry(held.first, held.text(), at)
 
 
 def read_zsh(lines: Iterable[Line]) -> Iterator[Entry]:
     """The commands of zsh, with or without times."""
-    first, held = 0, b""
-    going_on = False
+    held = _Held()
     for number, line in lines:
-        held = held + b"\n" + line if going_on else line
-        first = first if going_on else number
-        going_on = line.endswith(b"\\")
-        if going_on:
-            held = held[:-1]
+        if line.endswith(b"\\"):
+            held.add(number, line[:-1])
         else:
-            yield from _zsh_entry(first, held)
-    if going_on:
-        yield from _zsh_entry(first, held)
+            held.add(number, line)
+            yield from _zsh_entry(held.first, held.text())
+            held = _Held()
+    if held.first:
+        yield from _zsh_entry(held.first, held.text())
 
 
 def _zsh_entry(line: int, text: bytes) -> Iterator[Entry]:

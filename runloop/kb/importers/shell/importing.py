@@ -104,7 +104,7 @@ def _text(data: bytes, encoding: str, name: str, line: int, report: ImportReport
 
 def _found(name: str, shell: str, line: int, text: str, at: int | None, seconds: int | None) -> Found | Refusal:
     if len(text) > LONGEST:
-        return Refusal(name, line, f"a command of {len(text)} characters; the limit is {LONGEST}")
+        return Refusal(name, line, f"a command of more than {LONGEST} characters")
     plain, count = scrub(text)
     said: dict[str, Any] = {"shell": shell, "text": plain}
     if at is not None and _FIRST_S <= at < _LAST_S:

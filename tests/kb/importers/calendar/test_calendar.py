@@ -192,3 +192,12 @@ def test_deep_nesting_is_bounded():
 def test_a_file_in_a_directory_that_nobody_may_look_into_is_refused_by_name(kb, closed):
     report = import_calendar(kb, [closed / "a.ics"])
     assert [each.reason for each in report.refused] == ["No such file or directory"]
+
+
+@pytest.mark.parametrize("zone", ["Europe", "America/Argentina", "..", "A" * 300, "Europe/Berlin/x"])
+def test_a_zone_whose_name_is_that_of_no_file_costs_only_its_moment(kb, file, zone):
+    lines = (*event(f"DTSTART;TZID={zone}:20260101T100000", "SUMMARY:a"), *event("DTSTART:20260101T100000Z", "SUMMARY:b", uid="2@x"))
+    report = import_calendar(kb, [file(calendar(*lines))])
+    assert (report.taken, report.refused) == (2, [])
+    assert [reason for _, _, reason in report.remarks] == [f"time zone {zone[:80]!r} is not known"]
+    assert [each["starts"].get("ms") for each in payloads(kb)] == [None, 1767261600000]
