@@ -24,7 +24,7 @@ from runloop.kb.limits import MAX_DEPTH, MAX_ROWS, MAX_SECONDS, MAX_STEPS
 from runloop.kb.making import Tick
 from runloop.kb.materialise import Synced
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
-from runloop.kb.runs import RunFilter, open_runs, openings_of, places_of, read_run, select_runs
+from runloop.kb.runs import RunFilter, children_of, open_runs, openings_of, places_of, read_run, select_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -341,10 +341,16 @@ class KnowledgeBase:
         with self.reading() as db:
             return select_runs(db, wanted or RunFilter())
 
-    def open_runs(self) -> list[dict[str, Any]]:
-        """The runs without an end that no other run asked for, oldest first."""
+    def open_runs(self, run_id: str | None = None) -> list[dict[str, Any]]:
+        """The runs without an end that no other run asked for, oldest first, or the one of that id."""
         with self.reading() as db:
-            return open_runs(db)
+            return open_runs(db, run_id)
+
+    def children(self, run_id: str) -> list[str]:
+        """As ``Ledger.children``, without its look over everything that was stored since a run that has no end began."""
+        with self.reading() as db:
+            found = children_of(db, run_id)
+        return found if found is not None else self.ledger.children(run_id)
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """The run with this id, as :meth:`runs` gives it; :func:`runloop.kb.runs.find_run` finds the id."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from runloop.kb.writer import StallListener
 
 _RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs
+_RUN_ENDS = "'run.submitted', 'run.started', 'run.finished'"
 _FIRST = f"coalesce((SELECT min(id) FROM events WHERE run_id = ? AND {_RUN_STARTS}), 0)"  # noqa: S608 - only placeholders
 _WINDOW, _WIDEST = 1024, 65_536
 """How many events are looked at for the first records of a run, and at once at most: a run costs its span, not the ledger's length."""
@@ -218,12 +219,20 @@ class Ledger:
             return [str(run_id) for (run_id,) in db.execute(sql, values)]
 
     def children(self, run_id: str) -> list[str]:
-        """Ids of the runs that this run started, oldest first."""
-        sql = f"""SELECT run_id FROM events INDEXED BY events_run
-                  WHERE {_RUN_STARTS} AND id > {_FIRST} AND json_extract(payload_json, '$.parent_run_id') = ?
-                  GROUP BY run_id ORDER BY min(id)"""  # noqa: S608
-        with self.reading() as db:
-            return [str(child) for (child,) in db.execute(sql, (run_id, run_id))]
+        """Ids of the runs that this run started, oldest first; looks no further than its end."""
+        sql = f"""SELECT run_id, run_id = ?1, kind FROM events
+                  WHERE id BETWEEN ?2 AND ?3 AND kind IN ({_RUN_ENDS}) AND instr(payload_json, ?1)
+                  AND (run_id = ?1 OR json_extract(payload_json, '$.parent_run_id') = ?1) ORDER BY id"""  # noqa: S608 - only placeholders
+        found: dict[str, None] = {}
+        for first, last in self._spans(self._first_of(run_id)):
+            with self.reading() as db:
+                rows = db.execute(sql, (run_id, first, last)).fetchall()
+            for each, own, kind in rows:
+                if not own:
+                    found[str(each)] = None
+                elif kind == "run.finished":
+                    return list(found)
+        return list(found)
 
     def was_pruned(self, event_id: int) -> bool:
         """Whether the event left the ledger for an archive."""
@@ -289,6 +298,14 @@ class Ledger:
                     return
             at = (events[-1].id if len(events) == _WINDOW else last) + 1
             window = min(2 * window, _WIDEST)
+
+    def _spans(self, at: int) -> Iterator[tuple[int, int]]:
+        """Stretches of events from ``at`` to the head, the first and the last id of each, ever wider."""
+        window = _WINDOW
+        while at <= (head := self.head().id):
+            last = min(at + window - 1, head)  # what comes after the head is for the next look
+            yield at, last
+            at, window = last + 1, min(2 * window, _WIDEST)
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:

@@ -253,12 +253,19 @@ def _dicts(db: apsw.Connection, sql: str, values: Mapping[str, Any]) -> list[dic
     return rows
 
 
-def open_runs(db: apsw.Connection) -> list[dict[str, Any]]:
-    """The runs without an end that no other run asked for, oldest first."""
-    columns = ("run_id", "trace_id", "opening_id", "opening_name", "status", "first_event", "source_event")
-    sql = f"""SELECT {", ".join(columns)} FROM runs
-              WHERE status NOT IN ('succeeded', 'failed', 'cancelled') AND parent_run_id IS NULL ORDER BY first_event"""  # noqa: S608
-    return [dict(zip(columns, row, strict=True)) for row in db.execute(sql)]
+def open_runs(db: apsw.Connection, run_id: str | None = None) -> list[dict[str, Any]]:
+    """The runs without an end that no other run asked for, oldest first, or the one of that id."""
+    columns = ("run_id", "trace_id", "opening_id", "opening_name", "status", "owner", "first_event", "source_event")
+    one = "" if run_id is None else "AND run_id = :run"
+    sql = f"SELECT {', '.join(columns)} FROM runs WHERE finished_ms IS NULL AND parent_run_id IS NULL {one} ORDER BY first_event"  # noqa: S608
+    return [dict(zip(columns, row, strict=True)) for row in db.execute(sql, {"run": run_id} if one else {})]
+
+
+def children_of(db: apsw.Connection, run_id: str) -> list[str] | None:
+    """Ids of the runs that this run started, oldest first; None where an event was set aside that may have begun one."""
+    if db.execute("SELECT 1 FROM problems WHERE kind IN ('run.submitted', 'run.started') LIMIT 1").get:
+        return None
+    return [str(child) for (child,) in db.execute("SELECT run_id FROM runs WHERE parent_run_id = ? ORDER BY first_event", (run_id,))]
 
 
 def openings_of(db: apsw.Connection, run_ids: Iterable[str]) -> dict[str, str]:

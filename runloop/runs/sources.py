@@ -54,8 +54,8 @@ class OwnRuns:
         return self.kb.ledger.run_ids(prefix, limit)
 
     def children(self, run_id: str) -> list[str]:
-        """As the ledger does."""
-        return self.kb.ledger.children(run_id)
+        """By the index."""
+        return self.kb.children(run_id)
 
     def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """By the index."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from runloop.kb import KnowledgeBase
 
-_OWNING = ("run.submitted", "run.recovered", "run.waiting", "run.cancelling")
+_BEGIN = "run.submitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +76,20 @@ def is_patient(submitted: Mapping[str, Any]) -> bool:
 
 def unfinished_runs(kb: KnowledgeBase, run_id: str | None = None) -> Iterator[Unfinished]:
     """The runs without an end that no other run asked for, oldest first, or the one of that id. Blocking; brings the views up to date."""
-    kb.sync()
-    rows = [row for row in kb.open_runs() if run_id in {None, row["run_id"]}]
-    begun = _begun(kb, {str(row["run_id"]): int(row["first_event"]) for row in rows}, run_id)
+    rows = kb.open_runs(run_id)
+    begun = {event.id: event.payload["meta"] for event in kb.ledger.those([row["first_event"] for row in rows]) if event.kind == _BEGIN}
     for row in rows:
-        run_id = str(row["run_id"])
-        last = kb.ledger.get(row["source_event"])
-        if run_id not in begun or last is None:
+        submitted, last = begun.get(row["first_event"]), kb.ledger.get(row["source_event"])
+        if submitted is None or last is None:
             continue
-        submitted, owner = begun[run_id]
-        identity = RunIdentity(run_id, str(row["trace_id"]), str(row["opening_id"]), str(row["opening_name"]))
         yield Unfinished(
-            identity,
-            owner,
+            RunIdentity(str(row["run_id"]), str(row["trace_id"]), str(row["opening_id"]), str(row["opening_name"])),
+            row["owner"],
             submitted["versions"].get("guest"),
             submitted.get("workdir"),
             is_patient(submitted),
             last.payload["meta"] if last.kind == "run.waiting" else None,
             last.ts_ms,
             paused=row["status"] == "paused",
-            queued=last.kind == "run.submitted",
+            queued=last.kind == _BEGIN,
         )
-
-
-def _begun(kb: KnowledgeBase, first: Mapping[str, int], only: str | None) -> dict[str, tuple[Mapping[str, Any], str | None]]:
-    """What was submitted and who had it last, by run; of all of them in one pass."""
-    found: dict[str, tuple[Mapping[str, Any], str | None]] = {}
-    after_id = min(first.values(), default=1) - 1
-    while first and (events := kb.ledger.read(after_id, kinds=_OWNING, run_id=only)):
-        after_id = events[-1].id
-        for event in events:
-            run_id, meta = event.payload["run_id"], event.payload["meta"]
-            if event.kind == "run.submitted" and run_id in first:
-                found[run_id] = meta, meta.get("owner")
-            elif run_id in found and meta.get("owner") is not None:
-                found[run_id] = found[run_id][0], meta["owner"]
-    return found

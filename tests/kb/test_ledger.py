@@ -333,3 +333,17 @@ def test_the_children_of_a_run_are_the_runs_that_it_started(ledger, run):
         identity = RunIdentity(run_id, run.trace_id, run.opening_id, run.opening_name, parent)
         ledger.append([run_event(identity, 1, "run.submitted", RunStarted("d", {}, Versions("0"), "local"), "m")])
     assert [ledger.children(run_id) for run_id in ids] == [[ids[1], ids[3]], [], [], []]
+
+
+@pytest.mark.parametrize("window", [1, 2, 1024])
+def test_the_children_of_a_run_are_looked_for_up_to_its_end(ledger, run, monkeypatch, window):
+    monkeypatch.setattr("runloop.kb.ledger._WINDOW", window)
+    monkeypatch.setattr("runloop.kb.ledger._WIDEST", window)
+    child = RunIdentity(f"9{run.run_id[1:]}", run.trace_id, run.opening_id, run.opening_name, run.run_id)
+    begun = RunStarted("d", {}, Versions("0"), "local")
+    ledger.append([run_event(run, 1, "run.submitted", begun, "m"), run_event(child, 1, "run.submitted", begun, "m")])
+    ended = run_event(run, 2, "run.finished", RunFinished("succeeded", 9, "c" * 64), "m")
+    ledger.append([run_event(child, 2, "run.started", begun, "m"), ended])
+    stray = RunIdentity(f"8{run.run_id[1:]}", run.trace_id, run.opening_id, run.opening_name, run.run_id)
+    ledger.append([run_event(stray, 1, "run.submitted", begun, "m")])
+    assert ledger.children(run.run_id) == [child.run_id]

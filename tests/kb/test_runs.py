@@ -3,8 +3,9 @@
 import pytest
 
 from runloop.errors import InvalidInput
-from runloop.events import RunIdentity, run_event
+from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events import records as r
+from runloop.kb import Ledger
 from runloop.kb.runs import RunFilter, find_run, matching
 
 HASH = "c" * 64
@@ -191,6 +192,20 @@ def test_children_and_forks_are_related(kb):
     append(kb, identity(3), ("run.submitted", started(forked_from=r.ForkedFrom(identity(1).run_id, 4))))
     append(kb, identity(4), ("run.submitted", started()))
     assert sorted(ids(kb, related_to=identity(1).run_id)) == [2, 3]
+
+
+def test_children_are_found_by_the_index_and_in_the_ledger_where_it_may_lack_one(kb, monkeypatch):
+    append(kb, identity(1), ("run.submitted", started()))
+    for number, parent in ((2, 1), (3, None), (4, 1)):
+        append(kb, identity(number, parent=parent and identity(parent).run_id), ("run.submitted", started()))
+    expected = [identity(2).run_id, identity(4).run_id]
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "children", lambda *_: pytest.fail("the ledger is looked through"))
+        assert (kb.children(identity(1).run_id), kb.children(identity(3).run_id)) == (expected, [])
+    append(kb, identity(5, parent=identity(1).run_id), ("run.submitted", started()))
+    kb.ledger.append([NewEvent("run.started", {"v": 1, "run_id": "5", "seq": 1}, "runtime")], check=False)
+    assert kb.problems()
+    assert kb.children(identity(1).run_id) == [*expected, identity(5).run_id]
 
 
 @pytest.mark.parametrize("ref", ["0000", "00000001-d9", "run:00000001", " trace:00000001-d9cb ", identity(1).run_id.upper(), "last"])

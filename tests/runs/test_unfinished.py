@@ -60,3 +60,18 @@ def test_many_unfinished_runs_are_found_in_one_pass(kb, monkeypatch):
     monkeypatch.setattr(Ledger, "read", lambda ledger, *args, **named: reads.append(1) or read(ledger, *args, **named))
     assert len(list(unfinished_runs(kb))) == 40
     assert len(reads) < 5
+
+
+def test_an_old_run_that_waits_costs_no_look_over_what_was_stored_since(kb, monkeypatch):
+    owner = "a" * 32
+    append(kb, 1, submitted(owner), ("run.waiting", r.RunChanged("person", since=1, owner=owner)))
+    for number in range(2, 22):
+        append(kb, number, submitted(owner), ("run.finished", r.RunFinished("succeeded", 9, "c" * 64)))
+    append(kb, 22, submitted(owner))
+    kb.sync()
+    looked, those = [], Ledger.those
+    monkeypatch.setattr(Ledger, "read", lambda *_args, **_named: pytest.fail("the whole ledger is read"))
+    monkeypatch.setattr(Ledger, "those", lambda ledger, event_ids: looked.append(len(event_ids)) or those(ledger, event_ids))
+    assert [int(each.identity.run_id[:8], 16) for each in unfinished_runs(kb)] == [1, 22]
+    assert [each.owner for each in unfinished_runs(kb, "00000001-d9cb-469f-a165-70867728950e")] == [owner]
+    assert looked == [2, 1]
