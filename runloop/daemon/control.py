@@ -21,6 +21,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.kb.runs import STATES, RunFilter
 from runloop.policy import Scope
 from runloop.rmp.registry import ID_OF, TYPE_OF
+from runloop.runs.fork import MOST_DIGITS
 from runloop.runs.forking import ForkRequest
 from runloop.runs.lookup import OpeningText
 from runloop.runs.owners import living_owners
@@ -37,7 +38,6 @@ _SCHEMA: Final = ID_OF["intent.ctrl.request.v1"]
 _MAX_LINE = 65_536
 _SHORT_LINE = 1024
 """Characters of a line that are looked at while everything else waits."""
-_DIGITS = 18
 _MAX_BLOB = 4 * 1024 * 1024
 _OPEN_BYTES = 4 * 1024 * 1024
 """Most bytes of what waits for a person in one answer; a frame takes twice as much."""
@@ -346,7 +346,7 @@ def _after(place: str | None) -> tuple[int, str]:
     if place is None:
         return (-1, "")
     asked_ms, colon, approval_id = place.partition(":")
-    if not colon or not asked_ms.isascii() or not asked_ms.isdecimal() or len(asked_ms) > _DIGITS:
+    if not colon or not asked_ms.isascii() or not asked_ms.isdecimal() or len(asked_ms) > MOST_DIGITS:
         raise reading.bad("after", "give `next` of the answer before")
     return int(asked_ms), approval_id
 

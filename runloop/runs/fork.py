@@ -24,7 +24,8 @@ _OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "
 """Kinds that say something about one run alone, not about what happened in it."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 _COSTS: Mapping[str, Any] = {"tokens": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0}
-_DIGITS = 18
+MOST_DIGITS = 18
+"""Of a number or a time that the ledger may have."""
 Place = tuple[str, int, int]
 """A call: node, attempt, and its number within the attempt."""
 
@@ -155,8 +156,8 @@ def _seq_of(events: Sequence[StoredEvent], parent: str, at: str | None, places: 
         return int(max(outcomes))
     last = int(own[-1].payload["seq"])
     if at.isascii() and at.isdigit():
-        if len(at) > _DIGITS or not 1 <= int(at) <= last:
-            raise _no_point(f"the run has no record {at[:_DIGITS]}{'…' * (len(at) > _DIGITS)}", f"its records are 1 to {last}")
+        if len(at) > MOST_DIGITS or not 1 <= int(at) <= last:
+            raise _no_point(f"the run has no record {at[:MOST_DIGITS]}{'…' * (len(at) > MOST_DIGITS)}", f"its records are 1 to {last}")
         return int(at)
     for event in events:
         if event.kind == "node.started" and at in node_names(event.payload["meta"]["node"]):

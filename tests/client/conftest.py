@@ -12,6 +12,7 @@ from runloop.config import load
 
 TOKEN = "f" * 64
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "support"))
 
 
 def loaded(path, name):

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from strangers import NOBODY, let_in, needs_root, somebody_else_listens
 
 from runloop.bus import read_token
 from runloop.bus.errors import NotAllowed
@@ -20,7 +21,6 @@ from runloop.config import load
 from runloop.errors import Unavailable
 
 TOKEN = "f" * 64
-NOBODY = 65534
 
 
 def test_without_a_setting_the_users_sockets_come_before_the_machines(tmp_path):
@@ -58,13 +58,11 @@ def test_a_socket_in_a_directory_that_is_closed_to_this_user_is_not_there(tmp_pa
             closed.chmod(0o700)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@needs_root
 def test_who_names_another_users_socket_is_told_so_and_not_to_start_what_runs(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
-    for each in (tmp_path, *tmp_path.parents):
-        if each.owner() == "root" and each.name.startswith(("pytest", "test_")):
-            each.chmod(0o755)
+    let_in(tmp_path)
 
     def connects(path):
         with pytest.raises(Unavailable) as caught:
@@ -84,21 +82,8 @@ def test_who_names_another_users_socket_is_told_so_and_not_to_start_what_runs(tm
     assert said == [("daemon.unreachable", True), ("daemon.unreachable", True), ("daemon.unreachable", False)]
 
 
-def somebody_else_listens(path):
-    """A socket of another user at the path; both can be used by everybody."""
-    listening = socket.socket(socket.AF_UNIX)
-    os.seteuid(NOBODY)
-    try:
-        listening.bind(str(path))
-        path.chmod(0o666)
-        listening.listen()
-    finally:
-        os.seteuid(0)
-    listening.settimeout(0.2)
-    return listening
-
-
 def heard_by(listening):
+    listening.settimeout(0.2)
     try:
         connected, _ = listening.accept()
     except TimeoutError:
@@ -111,12 +96,10 @@ def heard_by(listening):
             return b""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@needs_root
 def test_no_word_and_no_token_goes_to_another_user_who_listens_where_everybody_may_make_files(tmp_path):
     write_token(tmp_path / "home/.runloop/token")
-    for each in (tmp_path, *tmp_path.parents):
-        if each.owner() == "root" and each.name.startswith(("pytest", "test_")):
-            each.chmod(0o755)
+    let_in(tmp_path)
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
@@ -128,14 +111,13 @@ def test_no_word_and_no_token_goes_to_another_user_who_listens_where_everybody_m
     assert (caught.value.code, heard) == ("bus.stranger", b"")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@needs_root
 def test_what_another_users_login_left_in_the_environment_is_passed_over(tmp_path):
     write_token(tmp_path / "home/.runloop/token")
     runtime = tmp_path / "run/runloop"
     runtime.mkdir(parents=True)
-    for each in (*runtime.parents[:2], tmp_path, *tmp_path.parents):
-        if each.owner() == "root" and each.name.startswith(("pytest", "test_", "run")):
-            each.chmod(0o755)
+    runtime.parent.chmod(0o755)
+    let_in(tmp_path)
     os.chown(runtime, NOBODY, -1)
     with somebody_else_listens(runtime / "rmp.sock") as listening:
         settings = load(env={"HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path / "run")})
@@ -179,12 +161,10 @@ def write_token(path, mode=0o600):
     return path
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+@needs_root
 def test_a_token_that_this_process_may_not_read_is_hidden_and_no_error_of_the_file(tmp_path):
     path = write_token(tmp_path / "token")
-    for each in (tmp_path, *tmp_path.parents):
-        if each.owner() == "root" and each.name.startswith(("pytest", "test_")):
-            each.chmod(0o755)
+    let_in(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer Pythons warn of forking beside threads
         pid = os.fork()

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from strangers import let_in, needs_root, somebody_else_listens
 
 REQUEST = "what failed yesterday?"
 ASKED = f"ASKED <{REQUEST}>"
@@ -368,23 +368,15 @@ def test_an_alias_of_a_denied_command_is_denied(home, terminal):
     assert "ZAPPED" not in screen.screen()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("zsh") is None, reason="only root can become another user")
+@needs_root
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 def test_zsh_says_nothing_of_what_is_typed_to_another_user_who_listens(tmp_path):
-    for each in (tmp_path, *tmp_path.parents):
-        if each.owner() == "root" and each.name.startswith(("pytest", "test_")):
-            each.chmod(0o755)
+    let_in(tmp_path)
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o1777)
     path = tmp_path / "shared/rmp.sock"
     snippet = Path(__file__).parents[2] / "runloop/data/shell/runloop.zsh"
-    with socket.socket(socket.AF_UNIX) as listening:
-        os.seteuid(65534)
-        try:
-            listening.bind(str(path))
-            path.chmod(0o666)
-            listening.listen()
-        finally:
-            os.seteuid(0)
+    with somebody_else_listens(path) as listening:
         listening.setblocking(False)
         script = f"source {snippet}; _runloop_ask_daemon 'please write to ada'; print -r -- asked $?"
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm", "RUNLOOP_SOCKET": str(path), "RUNLOOP_ROUTER_FORCE": "1"}
