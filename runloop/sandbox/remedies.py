@@ -43,6 +43,17 @@ _SAID: Final = (
         ),
     ),
     (
+        r"\nRuntimeError: nothing can wake what is awaited",
+        (
+            "an Event that is never set, a Queue that stays empty, a Future without a result, or a TaskGroup that waits for one of them: "
+            "bound the wait with asyncio.timeout, or let a task end it"
+        ),
+    ),
+    (
+        r"\nAttributeError: module 'signal' has no attribute ",
+        "an agent gets no signals: asyncio.timeout bounds what is awaited, timeout_ms of the node and limits.wall of the manifest the rest",
+    ),
+    (
         r"\nRuntimeError: nobody can end this wait",
         (
             "in one thread look before you wait (Queue.get_nowait, Event.is_set), or wait with a timeout; tasks of asyncio take turns, "
@@ -67,6 +78,10 @@ _SAID: Final = (
     (
         r"\nzoneinfo\._common\.ZoneInfoNotFoundError: ",
         "a zone has a name such as Europe/Vienna; zoneinfo.available_timezones() has them all",
+    ),
+    (
+        r"^the agent crashed: call stack exhausted",
+        "walk data that is nested thousands deep with a list of what is still to be done, in place of a call for each level",
     ),
     (
         r"`unreachable` instruction executed",

@@ -131,3 +131,94 @@ def run():
         return [called(1), called.call_args == mock.call(1), json.dumps(1), mock.ANY == 7]
 """
     assert await run(source) == [3, True, "patched", True]
+
+
+async def test_dates_are_written_as_linux_writes_them(run):
+    asked = ["%k|%l|%P", "%-k|%0l|%^a %#Z", "%K %N %f%", "%%k %-d.%m.", "100%", "%H%M%S %j %G-W%V-%u %s"]
+    source = """
+import time
+from datetime import datetime, UTC
+
+def run(asked):
+    evening, morning = datetime(2026, 2, 3, 21, 5, 6, tzinfo=UTC), time.gmtime(1770091506)
+    return [[evening.strftime(each) for each in (asked[0], "%-k %^a %Z")], [time.strftime(each, morning) for each in asked], f"{evening:%l o'clock}"]
+"""
+    assert await run(source, {"asked": asked}) == [
+        ["21| 9|pm", "21 TUE UTC"],
+        [" 4| 4|am", "4|04|TUE utc", "%K %N %f%", "%k 3.02.", "100%", "040506 034 2026-W06-2 1770091506"],
+        " 9 o'clock",
+    ]
+
+
+@pytest.mark.parametrize("name", ["de_DE.UTF-8", "en_US", "fr"])
+async def test_a_locale_that_is_not_there_is_refused_and_not_taken_for_one_that_is(run, name):
+    with pytest.raises(GuestError, match=r"locale\.Error: unsupported locale setting: an agent has the locale C only"):
+        await run(f"import locale\ndef run(): locale.setlocale(locale.LC_ALL, {name!r})")
+
+
+async def test_the_locale_that_is_there_can_be_set(run):
+    source = "import locale\ndef run(): return [locale.setlocale(locale.LC_ALL, name) for name in ('C', '', 'C.UTF-8', None, 'POSIX')] and locale.format_string('%.1f', 1.5)"
+    assert await run(source) == "1.5"
+
+
+PLUGINS = {
+    "agent.py": """
+import importlib.util, os, pkgutil
+from pathlib import Path
+import plugins
+
+def run():
+    def names(found):
+        return [[each.name, each.ispkg] for each in found]
+    below = names(pkgutil.iter_modules(plugins.__path__))
+    return {
+        "below": below,
+        "by file": names(pkgutil.iter_modules([os.path.dirname(plugins.__file__)])) == below,
+        "by path": names(pkgutil.iter_modules([str(Path(__file__).parent / "plugins")])) == below,
+        "all": [name for name, _ in names(pkgutil.walk_packages(plugins.__path__, "plugins."))],
+        "beside": [name for name, _ in names(pkgutil.iter_modules()) if name in {"agent", "plugins", "spaced"}],
+        "nowhere": names(pkgutil.iter_modules(["/nowhere"])),
+        "specs": [importlib.util.find_spec(name) is None for name in ("numpy", "plugins.none", "plugins.one", "json")],
+    }
+""",
+    "plugins/__init__.py": "",
+    "plugins/one.py": "",
+    "plugins/not.one.py": "",
+    "plugins/two/__init__.py": "",
+    "plugins/two/three.py": "",
+    "spaced/deep.py": "",
+}
+
+
+async def test_who_asks_which_modules_there_are_is_told(run):
+    assert await run(PLUGINS, data={"plugins/readme.txt": b"x"}) == {
+        "below": [["one", False], ["two", True]],
+        "by file": True,
+        "by path": True,
+        "all": ["plugins.one", "plugins.two", "plugins.two.three"],
+        "beside": ["agent", "plugins"],
+        "nowhere": [],
+        "specs": [True, True, False, False],
+    }
+
+
+async def test_what_nothing_can_wake_is_told_with_its_place(run):
+    source = "import asyncio\n\nasync def waits(event):\n    await event.wait()\n\nasync def run():\n    await asyncio.gather(waits(asyncio.Event()))\n"
+    with pytest.raises(GuestError, match=r"nothing can wake what is awaited \(agent.py, line 4, agent.py, line 7\)") as failed:
+        await run(source)
+
+    assert "asyncio.timeout" in failed.value.hint
+
+
+async def test_who_wants_a_signal_is_told_what_bounds_time(run):
+    with pytest.raises(GuestError) as failed:
+        await run("import signal\ndef run(): signal.alarm(5)")
+
+    assert "asyncio.timeout" in failed.value.hint
+
+
+async def test_data_that_is_nested_too_deeply_for_c_is_told_to_be_walked(run):
+    with pytest.raises(GuestError, match="call stack exhausted") as failed:
+        await run("def run():\n    x = []\n    for _ in range(100_000): x = [x]\n    return repr(x)")
+
+    assert "a list of what is still to be done" in failed.value.hint

@@ -5,10 +5,11 @@ from runloop_guest import reading, virtual  # first: what is imported later must
 virtual.prepare()
 reading.install()
 
-from runloop_guest import executor, frozen, hashes, loop, waits, zones  # noqa: E402 - see above
+from runloop_guest import executor, formats, frozen, hashes, loop, waits, zones  # noqa: E402 - see above
 
 loop.freeze()
 executor.freeze()
+formats.freeze()
 hashes.freeze()
 waits.freeze()
 zones.freeze()

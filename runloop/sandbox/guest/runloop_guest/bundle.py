@@ -13,6 +13,8 @@ from types import CodeType, ModuleType
 from . import frozen, reading
 
 _ANY = DistributionFinder.Context()
+_ASKING = 2
+"""How many frames above a finder is who looks for the module; between them is the import system's own search."""
 
 
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -89,6 +91,10 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         """Give the files beside a module, for ``importlib.resources``."""
         return importlib.readers.FileReader(importlib.machinery.SourceFileLoader(fullname, self._file(fullname)))
 
+    def iter_modules(self, prefix: str = "") -> Iterable[tuple[str, bool]]:
+        """Give the modules beside the agent to ``pkgutil.iter_modules()``."""
+        return _Below("").iter_modules(prefix)
+
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         """Leave the module object to the import system."""
         return None
@@ -98,11 +104,35 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         exec(self.get_code(module.__name__), module.__dict__)  # noqa: S102 - this is what an importer does
 
 
+class _Below:
+    """What ``pkgutil`` asks for the modules of a directory of the bundle."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def iter_modules(self, prefix: str = "") -> Iterable[tuple[str, bool]]:
+        """Give the name of each module and whether it is a package, sorted."""
+        for name in reading.listing(self._directory) or ():
+            inner = reading.listing(f"{self._directory}/{name}" if self._directory else name)
+            module, dot, ending = (name, "", "") if inner is not None else name.rpartition(".")
+            if "." not in module and ((inner is not None and "__init__.py" in inner) or (dot and ending == "py" and module != "__init__")):
+                yield prefix + module, inner is not None
+
+
+def _path_hook(path: str) -> _Below:
+    directory = reading.within(path)
+    if directory is None or reading.listing(directory) is None:
+        raise ImportError("no directory of the bundle", path=path)
+    return _Below(directory)
+
+
 class MissingImporter(importlib.abc.MetaPathFinder):
     """The last finder: says why there is no such module."""
 
     def find_spec(self, fullname: str, path: object = None, target: ModuleType | None = None) -> None:
-        """Raise with a hint."""
+        """Raise with a hint; who only asks whether there is one (``importlib.util.find_spec``) hears that there is none."""
+        if sys._getframe(_ASKING).f_code.co_name == "find_spec":  # noqa: SLF001 - an import and a question look alike from here
+            return
         raise ModuleNotFoundError(f"No module named {fullname!r}: {frozen.explain(fullname)}", name=fullname)
 
 
@@ -111,6 +141,7 @@ importer = BundleImporter()
 
 def install() -> None:
     """Let imports come from what is frozen and from the bundle, and from nowhere else."""
+    sys.path_hooks[:] = [_path_hook]  # type: ignore[list-item]  # pkgutil asks for no more than it has
     sys.meta_path[:] = [*(finder for finder in sys.meta_path if finder is not importlib.machinery.PathFinder), importer, MissingImporter()]
 
 

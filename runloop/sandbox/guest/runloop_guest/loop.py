@@ -49,7 +49,8 @@ class EventLoop(base_events.BaseEventLoop):
     def select(self, timeout: float | None) -> list[Any]:
         """Let the time pass, in whole milliseconds, as the host counts it: nothing else can happen outside."""
         if timeout is None:
-            raise RuntimeError("nothing can wake what is awaited: no task is ready, and none sleeps")
+            places = ", ".join(sorted({_place(task) for task in asyncio.all_tasks(self)} - {""}))
+            raise RuntimeError(f"nothing can wake what is awaited{places and f' ({places})'}: no task is ready, and none sleeps")
         if timeout > 0:
             ends = self.time() + timeout
             try:
@@ -84,6 +85,18 @@ class EventLoop(base_events.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """There is nobody to be woken: all of it is one thread."""
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    """Where a task stands, in the innermost file that is not the standard library's."""
+    awaited: Any = task.get_coro()
+    place = ""
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
+        if frame is not None and not frame.f_code.co_filename.startswith(("/", "<")):
+            place = f"{frame.f_code.co_filename}, line {frame.f_lineno}"
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
+    return place
 
 
 def _refuse(name: str, why: str) -> None:

@@ -32,7 +32,7 @@ def content(path: str) -> bytes | None:
     return binascii.a2b_base64(_data[path]) if path in _data else None
 
 
-def _inside(path: Any) -> str | None:
+def within(path: Any) -> str | None:
     """The path in the bundle, whose directory is the working directory and the root; None for what is no path."""
     if not isinstance(path, str | bytes | os.PathLike):
         return None
@@ -41,7 +41,8 @@ def _inside(path: Any) -> str | None:
     return posixpath.normpath("/" + text).lstrip("/") if text else None
 
 
-def _listing(directory: str) -> list[str] | None:
+def listing(directory: str) -> list[str] | None:
+    """The sorted names in a directory of the bundle, or None where there is no such directory."""
     if not _directories:
         _directories[""] = []
         for path in (*_sources, *_data):
@@ -61,7 +62,7 @@ def _open(
     newline: str | None = None, closefd: bool = True, opener: Any = None,
 ) -> Any:  # fmt: skip
     """Open a file of the bundle for reading; any other as the system does, which has none."""
-    path = _inside(file) if opener is None else None
+    path = within(file) if opener is None else None
     found = None if path is None else content(path)
     if found is not None and set(mode) & set("wax+"):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(file))
@@ -90,10 +91,10 @@ class _File(io.BytesIO):
 
 
 def _stat_of(path: Any) -> os.stat_result | None:
-    inside = _inside(path)
+    inside = within(path)
     if inside is None:
         return None
-    if _listing(inside) is not None:
+    if listing(inside) is not None:
         return os.stat_result((stat.S_IFDIR | 0o555, 0, 0, 1, 0, 0, 0, 0, 0, 0))
     found = content(inside)
     return None if found is None else os.stat_result((stat.S_IFREG | 0o444, 0, 0, 1, 0, 0, len(found), 0, 0, 0))
@@ -110,8 +111,8 @@ def _lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
 
 
 def _listdir(path: Any = ".") -> Any:
-    inside = _inside(path)
-    names = None if inside is None else _listing(inside)
+    inside = within(path)
+    names = None if inside is None else listing(inside)
     if names is None:
         return _real_listdir(path)
     return [os.fsencode(name) for name in names] if isinstance(os.fspath(path), bytes) else list(names)
@@ -177,8 +178,8 @@ class _Entries:
 
 
 def _scandir(path: Any = ".") -> Any:
-    inside = _inside(path)
-    names = None if inside is None else _listing(inside)
+    inside = within(path)
+    names = None if inside is None else listing(inside)
     return _real_scandir(path) if names is None else _Entries([_Entry(os.fsdecode(path), name) for name in names])
 
 
