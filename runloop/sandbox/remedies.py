@@ -61,6 +61,17 @@ _SAID: Final = (
         ),
     ),
     (
+        r"\nModuleNotFoundError: No module named '[\w.]+': this part of the standard library is not in the Python guest",
+        "where a package imports it and does without, a file of that name beside agent.py stands in for it, such as an empty bz2.py",
+    ),
+    (
+        r"\nSystemExit(?:: |$)",
+        (
+            "an agent ends with the result that it returns, or with what it raises: leave out sys.exit and exit(); "
+            "click's main(…, standalone_mode=False) and argparse's exit_on_error=False do not call it"
+        ),
+    ),
+    (
         r"\nRuntimeError: can't start new thread$",
         "an agent runs in one thread; nodes of an opening work side by side, and runloop_agent.spawn.opening starts one",
     ),

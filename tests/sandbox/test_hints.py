@@ -168,3 +168,20 @@ def test_a_result_that_no_limit_would_let_through_is_not_said_to_be_over_the_lim
 
     assert (found.code, found.text) == ("guest.output", f"the result is larger than {MAX_REQUEST_BYTES} bytes")
     assert "4 MiB" in hint_of(found.code, found.text)
+
+
+@pytest.mark.parametrize(
+    ("does", "hint"),
+    [
+        ("import bz2", "a file of that name beside agent.py stands in for it"),
+        ("exec('import sys; sys.exit(1)')", "an agent ends with the result that it returns"),
+        ("exit()", "an agent ends with the result that it returns"),
+        ("import numpy", ""),
+    ],
+)
+async def test_what_ends_an_agent_on_the_way_is_answered_with_what_to_write(does, hint, run):
+    with pytest.raises(GuestError) as failed:
+        await run(f"def run():\n    {does}\n")
+
+    assert failed.value.hint.startswith(("where a package", "an agent ends")) == bool(hint)
+    assert hint in failed.value.hint
