@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runloop.bus import counters, losses, replay
 from runloop.bus.acl import DAEMON, OPERATOR
-from runloop.bus.copies import copy_for
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad
 from runloop.bus.subscription import BATCHED, Run, Subscription
 from runloop.bus.topic import Facts, Plan, Routing, Topic
@@ -71,11 +70,12 @@ def publish_one(broker: Broker, session: Session, raw: bytes, facts: Facts, rout
     repeated = _repeated(broker, plan, facts.seen, now_ms)
     doubled = 0
     for subs, tagged in ((plan.plain, False), (plan.tagged, True)):
+        run = Run(topic, raw, 0, 1, facts.expires_at_ms, tagged)
         for sub in subs:
             if repeated and repeated[sub.window] >= sub.since:
                 doubled += 1
                 continue
-            put(broker, sub, copy_for(sub, topic, raw, facts.expires_at_ms, tagged=tagged), now_ms)
+            put(broker, sub, run, now_ms)
     if doubled:
         losses.count(broker, topic, counters.DUPLICATE, doubled, facts)
     if plan.durable:

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from runloop.bus import counters, losses
-from runloop.bus.copies import copy_for
 from runloop.bus.errors import to_wire
 from runloop.bus.subscription import FOREVER, Run, Subscription
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
-from runloop.rmp.scan import TAG_BYTES
 
 if TYPE_CHECKING:
     from runloop.bus.core import Broker
@@ -78,10 +76,10 @@ def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]]) -> 
     for seq, raw in records:
         if seq < sub.cursor:
             continue
-        if sub.messages and sub.size + len(raw) + TAG_BYTES * tagged > sub.max_bytes:
+        if sub.messages and sub.size + len(raw) > sub.max_bytes:
             full = True
             break
-        _queue(sub, copy_for(sub, topic, raw, FOREVER, tagged=tagged), seq)
+        _queue(sub, Run(topic, raw, 0, 1, FOREVER, tagged), seq)
     if not full and len(records) < read.limit and topic.live_seq < sub.cursor:
         sub.live = True
     _go(broker, sub)
@@ -104,16 +102,15 @@ def live(broker: Broker, topic: Topic, plan: Plan, raw: bytes, seq: int | None, 
         topic.live_seq = seq
     for sub in plan.durable:
         tagged = sub in plan.shared
-        size = len(raw) + TAG_BYTES * tagged
-        fits = sub.messages < sub.max_messages and sub.size + size <= sub.max_bytes
+        fits = sub.messages < sub.max_messages and sub.size + len(raw) <= sub.max_bytes
         if seq is None:
             if sub.live and fits:
-                sub.put(copy_for(sub, topic, raw, facts.expires_at_ms, tagged=tagged), now_ms)
+                sub.put(Run(topic, raw, 0, 1, facts.expires_at_ms, tagged), now_ms)
                 _go(broker, sub)
             else:
                 losses.count(broker, topic, counters.OVERFLOW, 1, facts)
         elif sub.live and seq == sub.cursor and fits:
-            _queue(sub, copy_for(sub, topic, raw, FOREVER, tagged=tagged), seq)
+            _queue(sub, Run(topic, raw, 0, 1, FOREVER, tagged), seq)
             _go(broker, sub)
         elif seq >= sub.cursor:
             sub.live = False

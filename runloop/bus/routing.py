@@ -7,13 +7,11 @@ from typing import Final
 from runloop.bus.acl import DROPS, INBOX, Acl
 from runloop.bus.counters import TopicCounts
 from runloop.bus.errors import bad
-from runloop.bus.subscription import DURABLE, Subscription
+from runloop.bus.subscription import DURABLE, SUB, Subscription
 from runloop.bus.topic import Plan, Routing, Topic, checked_reply_to
 from runloop.bus.topics import TopicIndex, check_topic
 from runloop.rmp.scan import read_meta_bytes
 
-SUB: Final = "sub"
-"""The key of ``meta`` that only the bus sets."""
 _METAS: Final = 4096
 _TOPICS: Final = 1024
 _META_BYTES: Final = 64 * 1024

@@ -305,3 +305,13 @@ def test_topics_that_are_hard_to_look_up_take_turns_too(rig):
     while writer.left is not None:
         intake.proceed(rig.broker, writer, rig.now)
     assert (40 < again < 80, rig.broker.stats().total.frames) == (True, 80)
+
+
+def test_a_frame_that_waits_for_many_subscriptions_of_a_connection_is_in_memory_once(rig):
+    """Each gets other bytes, with its number; made when it is published, one frame of a stranger was 255 in the daemon's memory."""
+    reader, writer = rig.joined("r"), rig.joined("w")
+    subs = [rig.subscribe(reader, pattern, number, max_bytes=1024) for number, pattern in enumerate(["a/b", "a/*", "a/b", "**"], 1)]
+    rig.publish(writer, "a/b", "x" * 100_000)
+    assert len({id(run.data) for sub in subs for run in sub.queue}) == 1
+    got = rig.read(reader)
+    assert sorted((frame.meta["sub"], len(frame.envelope.payload)) for frame in got) == [(number, 100_000) for number in (1, 2, 3, 4)]
