@@ -21,7 +21,7 @@ _WITH_PARENT = "as the run that asked for this one"
 async def pause(run: Run, why: str) -> None:
     """Begin no node and no call any more, in the run and its children; what is under way goes on to its next call."""
     async with _changing(run):
-        family = [each for each in run.family() if not each.ending and not each.paused]
+        family = [each for each in run.family() if not each.ending and not each.paused and _is_here(each, run)]
         for each in family:
             each.hold()
         await _write_of_all(family, _paused(why))
@@ -30,7 +30,7 @@ async def pause(run: Run, why: str) -> None:
 async def resume(run: Run, why: str) -> None:
     """Go on after :func:`pause`; what is about to end, and what it is about to stop, stays as it is."""
     async with _changing(run):
-        while family := [each for each in _going_on(run) if each.paused]:  # one more may have begun meanwhile
+        while family := [each for each in _going_on(run) if each.paused and _is_here(each, run)]:  # one more may have begun meanwhile
             await _write_of_all(family, _resumed(why))
             for each in family:
                 each.release()
@@ -44,8 +44,14 @@ def _going_on(run: Run) -> Iterator[Run]:
             yield from _going_on(child)
 
 
+def _is_here(each: Run, run: Run) -> bool:
+    """Whether ``each`` is paused or resumed with ``run``: a child that is yet to begin, or to be taken up, keeps step when it does."""
+    return each is run or each.begun
+
+
 def in_step(child: Run) -> list[Draft]:
-    """A child run is paused while its parent is, whatever either was when the child was left; what is to be recorded of that."""
+    """A child run that begins here is paused while its parent is, whatever either was when it was left; what is to be recorded of that."""
+    child.begun = True
     if child.parent is None or child.parent.paused is child.paused:
         return []
     if child.paused:

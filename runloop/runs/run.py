@@ -134,6 +134,8 @@ class Run:
     going: asyncio.Event | None = field(default=None, init=False)
     """Set while nothing is held back; there is none before the run is driven."""
     _held: bool = field(default=False, init=False)
+    begun: bool = field(default=False, init=False)
+    """Whether the record with which this process begins it, or takes it up, is on its way to the disk."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     """Held by a pause or a resumption that is on its way to the disk."""
     _gates: Gates = field(init=False)

@@ -28,6 +28,7 @@ FOUND = {
     80010292: "a fork from the end of a gate's time left a node of items as it was before it was sent back",
     98000648: "a cancelled run ended well: the time of a gate had come, where it was taken up twice to be ended",
     98012671: "an attempt that a pause had held back began after its process had left the run, which was being resumed in that moment",
+    1324: "a parked child run was resumed with its parent before it was taken up, and once more then",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 

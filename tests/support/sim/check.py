@@ -17,6 +17,7 @@ class Check:
         self.world = world
         self.problems = []
         self._crossings = defaultdict(Counter)
+        self._ended = set()
         self._looked_at = 0
         self._seen = {}
         self._parked = []
@@ -29,6 +30,8 @@ class Check:
         """Take in what became durable since the last time."""
         for event in self.world.disk.events[self._looked_at :]:
             meta = event.payload.get("meta") or {}
+            if event.kind == "node.finished":
+                self._ended.add((event.payload["run_id"], meta["node"], meta["attempt"]))
             if "call" in meta:
                 kind = event.kind
                 if kind == "approval.decided":
@@ -45,6 +48,8 @@ class Check:
         where = f"{name} of {ctx.node}/{ctx.attempt}/{ctx.call}"
         if prepared.klass is not EffectClass.READ and not known["effect.requested"]:
             self.problem(f"{where} is performed before its request is durable")
+        if (ctx.run_id, ctx.node, ctx.attempt) in self._ended:
+            self.problem(f"{where} is performed behind the end of its attempt")
         if any(known[kind] for kind in OUTCOMES):
             self.problem(f"{where} is performed although it has a recorded outcome")
         if prepared.external and not self.world.scenario.generous and not self._approved(ctx):
@@ -152,6 +157,8 @@ class Check:
         calls, attempts, approvals = Counter(), Counter(), Counter()
         for event in events:
             meta = event.payload["meta"]
+            if event.kind in ("effect.requested", "approval.requested") and attempts[meta["node"], meta["attempt"]] >= 1000:
+                self.problem(f"{name}: {event.kind} of {meta['node']}/{meta['attempt']} stands behind the end of its attempt")
             if event.kind.startswith("effect."):
                 calls[meta["node"], meta["attempt"], meta["call"]] += 1000 if event.kind in OUTCOMES else 1
             elif event.kind == "node.started":

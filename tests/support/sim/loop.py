@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from weakref import WeakSet
 
@@ -18,16 +19,20 @@ class BusyError(Exception):
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Timers that are due at the same moment fire in an order that ``chance`` decides; callbacks keep theirs, as asyncio promises."""
+    """Timers that are due at the same moment fire in an order that ``chance`` decides; callbacks keep theirs, as asyncio promises.
 
-    def __init__(self, chance):
+    Times are rounded up to multiples of ``moment_s``; what is due at the same one fires in one turn.
+    """
+
+    def __init__(self, chance, moment_s):
         super().__init__()
         self._chance = chance
         self._now = 0.0
         self._turns = 0
         self._frozen = []
         self._selector = self
-        self._clock_resolution = 1e-9
+        self._clock_resolution = 1e-6 if moment_s else 1e-9
+        self._moment_s = moment_s
         self.slow_callback_duration = 1e9
         self.complaints = []
         self._tasks = WeakSet()
@@ -37,6 +42,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._now
 
     def call_at(self, when, callback, *args, context=None):
+        if self._moment_s:
+            when = max(when, math.ceil(when / self._moment_s) * self._moment_s)
         return super().call_at(when + self._chance.random() * 1e-7, callback, *args, context=context)
 
     def create_task(self, coro, **options):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from runloop.effects.perform.ask import AskPerson
 from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress
-from runloop.effects.perform.timer import TimerSleep
+from runloop.effects.perform.timer import TimerSleep, WallClock
 from runloop.errors import InvalidInput
 from runloop.models.budget import Budget
 from runloop.openings import parse_once
@@ -153,7 +153,7 @@ class Process:
     def __init__(self, world, life, disturbance):
         self.world, self.life, self.disturbance = world, life, disturbance
         self.chance = random.Random(f"timing {world.seed} {life}")
-        self.loop = VirtualLoop(self.chance)
+        self.loop = VirtualLoop(self.chance, world.scenario.moment_s)
         self.points = 0
         self.dead = False
         self.live_guests = 0
@@ -200,7 +200,7 @@ class Process:
         performers["model.complete"] = InTurn(performers["model.complete"], Turns(*scenario.model_turns))
         performers |= {
             "ask.person": AskPerson(person),
-            "timer.sleep": TimerSleep(),
+            "timer.sleep": TimerSleep(WallClock(self.loop.time)),
             "spawn.agent": Spawn(manager, "agent"),
             "spawn.opening": Spawn(manager, "opening"),
             "emit.log": EmitLog(reports),

@@ -11,6 +11,8 @@ from sim.guests import PORTS, make_bundle, make_program
 GUARDS = ("", "", "", "", " == true", " == false", " > 1", " != 2", " <= 2")
 JUDGED = range(62, 78)
 """Seeds that end on these have contracts and votes: none of those that stand in the tests for what they found before."""
+HURRIED = range(23, 28)
+"""In these much happens in one moment, and nodes race: agents that call nothing, ends that a run hears of together."""
 ACTIONS = ("mail.outbox", "mail.smtp", "files.write", "exec.run", "http.send")
 
 
@@ -35,6 +37,8 @@ class Scenario:
     """Nodes whose items are worked on side by side."""
     races: bool = False
     """Whether which of several nodes is first decides what others get."""
+    moment_s: float = 0.0
+    """Time goes by in steps of this length, unless it is 0: what is due within one comes in one turn of the loop."""
 
 
 def make_scenario(seed):
@@ -59,11 +63,28 @@ def make_scenario(seed):
     if chance.random() < 0.5:
         _agent(chance, scenario, "helper", [])
         spawnable.append(("agent", "helper"))
-    size = chance.choice((1, 1, 2, 2, 3, 4, 6))
+    hurried = seed % 100 in HURRIED
+    scenario.moment_s = chance.choice((0.0005, 0.002, 0.006)) if hurried else scenario.moment_s
+    size = chance.choice((4, 5, 6, 8) if hurried else (1, 1, 2, 2, 3, 4, 6))
     scenario.openings["main"] = json.dumps(_opening(chance, scenario, "main", size, spawnable))
+    if hurried:
+        _hurry(chance, scenario)
     if seed % 100 in JUDGED:
         scenario.openings = {name: _judged(chance, scenario, text) for name, text in scenario.openings.items()}
     return scenario
+
+
+def _hurry(chance, scenario):
+    """Let agents do nothing but end, and nodes with several sources race."""
+    for digest in scenario.programs:
+        if chance.random() < 0.4:
+            scenario.programs[digest] = ()
+    document = json.loads(scenario.openings["main"])
+    for node in document["nodes"]:
+        if sum(edge["to"].startswith(f"{node['id']}.") for edge in document["edges"]) > 1 and chance.random() < 0.6:
+            node["merge"] = chance.choice(("first_ok", "first_ok", "any"))
+            scenario.races = True
+    scenario.openings["main"] = json.dumps(document)
 
 
 def _judged(chance, scenario, text):
