@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from runloop.openings.states import CloseGate, Command, NodeDone, NodeReady, NodeRetrying, RunDone, StartNode, StopNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from runloop.runs.recorder import Draft
 
 AT_ONCE = 32
 """Commands that are carried out together; more only where they are not all readies and starts."""
 
 
-def portions(commands: list[Command]) -> Iterator[list[Command]]:
+def portions(commands: Sequence[Command | Draft]) -> Iterator[Sequence[Command | Draft]]:
     """The commands, at most :data:`AT_ONCE` at a time: each start after its ready, in the end what is ready and does not start yet.
 
     Whatever is more than readies and starts stays whole: what ends something is one commit with what follows from it.
@@ -22,7 +24,7 @@ def portions(commands: list[Command]) -> Iterator[list[Command]]:
         yield commands
         return
     ready = {command.node: command for command in commands if isinstance(command, NodeReady)}
-    portion: list[Command] = []
+    portion: list[Command | Draft] = []
     for command in commands:
         if isinstance(command, StartNode):
             node = command.node.partition("[")[0]
@@ -37,7 +39,7 @@ def portions(commands: list[Command]) -> Iterator[list[Command]]:
         yield portion
 
 
-def ends_of(commands: list[Command]) -> tuple[RunDone | None, list[tuple[str, int]], list[tuple[str, int]], list[str]]:
+def ends_of(commands: Sequence[Command | Draft]) -> tuple[RunDone | None, list[tuple[str, int]], list[tuple[str, int]], list[str]]:
     """What the commands end: the run, attempts, gates by their round, and nodes."""
     done: RunDone | None = None
     stopped: list[tuple[str, int]] = []

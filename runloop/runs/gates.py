@@ -90,13 +90,16 @@ class Gates:
         meta = ApprovalEnded(self.approval_id(gate), close.option or "expired", node=close.node, attempt=gate.attempt, rationale=close.why)
         return [Draft("approval.expired", f"the gate of node {close.node} closed: {close.option or close.why}", meta)]
 
-    def said_in(self, event: Event) -> list[Draft]:
-        """The record of an answer: in one commit with what follows from it, so that nobody finds the one without the other."""
+    def said_in(self, event: Event, before: Iterable[Command | Draft]) -> list[Draft]:
+        """The record of an answer: in one commit with what follows from it, so that nobody finds the one without the other.
+
+        None where the gate is closed, also by what is to be carried out ``before``: the answer came too late, whatever it says.
+        """
         if not isinstance(event, GateAnswered):
             return []
         said, gate = self._said.pop((event.node, event.round)), self._open.get(event.node)
-        if gate is None or gate.round != event.round:
-            return []  # it was closed meanwhile
+        if gate is None or gate.round != event.round or any(isinstance(each, CloseGate) and each.node == event.node for each in before):
+            return []
         del self._open[event.node]
         return [said]
 

@@ -52,7 +52,7 @@ from runloop.runs.tree import Tree
 from runloop.runs.under_way import UnderWay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runloop.bundles import Bundle
     from runloop.events import StoredEvent
@@ -289,18 +289,17 @@ class Run:
     async def _drive(self) -> None:
         await (self._take_up(self.recorded) if self.recorded is not None and self.recorded.begun else self._begin())
         while self._result is None:
-            commands: list[Command] = []
-            said: list[Draft] = []
+            commands: list[Command | Draft] = []
             for event in await self._next_events():
                 if isinstance(event, BaseException):
-                    await self._carry_out(commands, *said)  # what happened before stays recorded
+                    await self._carry_out(commands)  # what happened before stays recorded
                     self._raise_unless_ended(event)
                     break
-                said += self._gates.said_in(event)
-                commands.extend(self._step(event))
+                commands += self._gates.said_in(event, commands)
+                commands += self._step(event)
             else:
-                if commands or said:
-                    await self._carry_out(commands, *said)
+                if commands:
+                    await self._carry_out(commands)
 
     def _raise_unless_ended(self, event: BaseException) -> None:
         if self._result is None:
@@ -420,15 +419,15 @@ class Run:
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _carry_out(self, commands: list[Command], *first: Draft) -> None:
-        """Carry out what the plan said; many starts at once in portions, so that the first work while the others are written."""
+    async def _carry_out(self, commands: Sequence[Command | Draft], *first: Draft) -> None:
+        """Carry out what the plan said, with what people said among it; many starts at once in portions, so that the first work while the others are written."""
         for number, portion in enumerate(portions(commands)):
             if number:
                 await asyncio.sleep(0)
             await self._commit(portion, *first)
             first = ()
 
-    async def _commit(self, commands: list[Command], *first: Draft) -> None:
+    async def _commit(self, commands: Sequence[Command | Draft], *first: Draft) -> None:
         """One commit for ``first`` and what the plan said, then the starts.
 
         A gate asks, and a nested run begins, only after that is on disk. An agent begins at once: what it does outside, and what anybody
@@ -502,9 +501,11 @@ class Run:
         else:
             self._launch(start, started_ms)
 
-    def _drafts_of(self, command: Command) -> list[Draft]:
+    def _drafts_of(self, command: Command | Draft) -> list[Draft]:
         now_ms = self.services.clock_ms()
         match command:
+            case Draft():
+                return [command]
             case NodeReady(node):
                 return [self.book.ready(node)]
             case NodeRetrying():

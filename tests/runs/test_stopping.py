@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from runloop.effects.perform.ports import PersonAnswer
 from runloop.kb import AsyncLedger
 from runloop.openings.states import NodeSucceeded
 from runloop.runs.forking import ForkRequest
@@ -36,6 +37,17 @@ edges:
   - {from: before.out, to: slow.go}
   - {from: slow.out, to: first.in}
   - {from: quick.out, to: first.in}
+"""
+GATED_RACE = """
+version: 0
+name: race
+nodes:
+  - {id: gated, use: "agent:one", gate: {ask: good}}
+  - {id: quick, use: "agent:two"}
+  - {id: first, use: "agent:last", merge: first_ok}
+edges:
+  - {from: gated.out, to: first.got}
+  - {from: quick.out, to: first.got}
 """
 PLAIN = 'version: 0\nname: plain\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n'
 
@@ -313,3 +325,44 @@ async def test_an_attempt_that_is_stopped_while_a_pause_holds_it_back_does_not_b
         await resume(run, "back")
 
         assert ((await driving).status, b.model.prompts) == ("succeeded", [])
+
+
+class Person:
+    """Answers when the test says so."""
+
+    present = True
+
+    def __init__(self):
+        self.asked, self.answer = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def ask(self, _question, _ctx):
+        self.asked.set()
+        return await self.answer
+
+
+@pytest.mark.parametrize(("merge", "counts"), [("first_ok", False), ("any", True)])
+async def test_an_answer_is_heard_after_what_came_before_it_also_by_who_takes_the_run_up(bench, ends, merge, counts):
+    person = Person()
+    async with bench(operator=person) as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 'gated'}\n")
+        b.agent("two", "@agent\ndef run():\n    return {'out': 'quick'}\n")
+        b.agent("last", "@agent\ndef run(got):\n    return {'out': model.complete(got).text}\n", caps=MODEL, ports_in=("got",))
+        held = b.model.hold = asyncio.Event()
+        run = await b.submit(GATED_RACE.replace("first_ok", merge))
+        driving = asyncio.create_task(b.manager.drive(run))
+        await ends.both.wait()
+        quick, gated = sorted(ends.kept, key=lambda end: end.outputs["out"] == ["gated"])
+        run.tell(gated)
+        await person.asked.wait()
+        person.answer.set_result(PersonAnswer("approve", "operator"))
+        run.tell(quick)  # it is heard first; with first_ok it closes the gate
+        await held.wait()
+        run.halt()
+        await asyncio.gather(driving, return_exceptions=True)
+        b.model.hold = None
+
+        result = await b.manager.drive(await b.manager.recover(run.run_id))
+
+        kinds = [event.kind for event in b.ledger.read_run(run.run_id)]
+        assert (result.status, result.reason, b.model.prompts) == ("succeeded", "", ["quick", "quick"])
+        assert ("approval.expired" in kinds, "approval.decided" in kinds) == (not counts, counts)
