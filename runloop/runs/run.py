@@ -420,7 +420,7 @@ class Run:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_out(self, commands: Sequence[Command | Draft], *first: Draft) -> None:
-        """Carry out what the plan said, with what people said among it; many starts at once in portions, so that the first work while the others are written."""
+        """Carry out what the plan and people said; many starts at once in portions, so that the first work while the others are written."""
         for number, portion in enumerate(portions(commands)):
             if number:
                 await asyncio.sleep(0)
