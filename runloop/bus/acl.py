@@ -57,6 +57,7 @@ class Rule:
 
 RULES: Final = (
     Rule(CONTROL, receive=_TRUSTED),
+    Rule("rlp/sys/reload", publish=_OURS, receive=_TRUSTED),
     Rule("rlp/sys/**", publish=_OURS),
     Rule("rlp/runs/*/agents/*/*", publish=_TRUSTED, receive=_TRUSTED, agent_publishes=4),
     Rule("rlp/runs/**", publish=_OURS, receive=_TRUSTED),

@@ -247,9 +247,11 @@ class Control:
     # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def status(self, _fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
-        """How the daemon is; for operators also which runs are under way, and which could not be taken up."""
-        shown = overview.runs_of(self._daemon) if peer.role == "operator" else {}
-        return {**overview.status(self._daemon), **shown}
+        """How the daemon is; for operators also which runs are under way, which could not be taken up, and what is wrong with what file."""
+        found = overview.status(self._daemon)
+        if peer.role == "operator":
+            return {**found, **overview.runs_of(self._daemon)}
+        return {**found, "problems": [overview.kind_of(problem) for problem in found["problems"]]}
 
     async def library(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """The agents and openings that it has loaded, and those that it could not."""

@@ -11,6 +11,8 @@ from runloop.kb import database
 from runloop.runs.clock import clock_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runloop.daemon.app import Daemon
 
 _TOPICS = 100
@@ -57,6 +59,12 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "bus": {"connections": stats.connections, "subscriptions": stats.subscriptions, "queued_bytes": stats.queued_bytes},
         "kb": str(daemon.kb.root),
     }
+
+
+def kind_of(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a problem what everybody may know: its code. Names of files and what is wrong with them say what people wrote there."""
+    error = {"code": problem["error"]["code"], "message": "operators are told what it is", "where": {}, "hint": "", "retryable": False}
+    return {**problem, "name": "", "error": error}
 
 
 def runs_of(daemon: Daemon) -> dict[str, Any]:

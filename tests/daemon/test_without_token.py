@@ -1,8 +1,11 @@
 """`rlp` where the operator token cannot be read: a sandboxed program of the same user, or a socket that was passed on."""
 
+import asyncio
 import json
 
 import pytest
+
+from runloop.errors import RunloopError
 
 
 @pytest.fixture
@@ -37,6 +40,26 @@ def test_how_the_daemon_is_may_be_asked_by_everybody(started):
     assert (hidden["state"], set(shown) - set(hidden)) == ("ready", {"active", "left"})
     assert ": ready, process " in started.rlp("status", "--table").stdout
     assert json.loads(started.rlp("metrics", "--json").stdout)["v"] == 1
+
+
+async def test_what_is_wrong_with_a_file_and_what_it_is_called_is_for_operators(daemon):
+    text = "version: 0\nname: maria\nnodes: [{id: a, use: agent:quick}]\nedges: []\npolicy: {ask_maria: yes}\n"
+    daemon.opening("maria", text)
+    daemon.start()
+    async with daemon.client() as operator, daemon.client("client") as link:
+        told, hidden = [(await each.ask("status"))["problems"] for each in (operator, link)]
+        with pytest.raises(RunloopError) as refused:
+            await link.client.subscribe("rlp/sys/reload")
+        changes, metrics = await operator.client.subscribe("rlp/sys/reload"), await link.client.subscribe("rlp/sys/*")
+        daemon.opening("maria", text.replace("ask_maria", "tell_maria"))
+        await operator.ask("reload")
+        async with asyncio.timeout(60):
+            change = (await anext(changes)).payload
+            heard = (await anext(metrics)).topic
+    assert [each["error"]["code"] for each in told] == [each["error"]["code"] for each in hidden] == ["opening.unknown_key"]
+    assert ("maria" in json.dumps(told), "maria" in json.dumps(hidden)) == (True, False)
+    assert (change["name"], heard, refused.value.code) == ("maria", "rlp/sys/metrics", "bus.forbidden")
+    assert "opening.unknown_key" in daemon.rlp("status", "--table").stdout
 
 
 def test_who_has_the_token_of_another_daemon_is_told_so_and_asks_as_everybody(started):
