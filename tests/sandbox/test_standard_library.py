@@ -222,3 +222,19 @@ async def test_data_that_is_nested_too_deeply_for_c_is_told_to_be_walked(run):
         await run("def run():\n    x = []\n    for _ in range(100_000): x = [x]\n    return repr(x)")
 
     assert "a list of what is still to be done" in failed.value.hint
+
+
+async def test_what_writes_bytes_to_standard_output_or_reconfigures_it_writes_lines_of_the_log(run, host):
+    source = """
+import sys
+
+def run():
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    for piece in ("grü".encode()[:-1], "ü".encode()[1:] + b"n\\nand ", memoryview(b"more"), b"\\xff\\n"):
+        sys.stdout.buffer.write(piece)
+    sys.stderr.buffer.write(b"aside")
+    sys.stdout.buffer.flush()
+"""
+    await run(source)
+
+    assert host.logged() == [("info", "grün"), ("info", "and more\ufffd"), ("warn", "aside")]

@@ -1,8 +1,12 @@
 """``print``, ``sys.stderr`` and ``logging`` become lines of the run's log."""
 
+from __future__ import annotations
+
+import codecs
 import io
 import logging
 import sys
+from typing import Any
 
 from runloop_agent import emit
 from runloop_agent._calls import carried
@@ -27,6 +31,10 @@ class LogStream(io.TextIOBase):
     def __init__(self, level: emit.Level) -> None:
         self._level = level
         self._pending = ""
+        self.buffer = _Bytes(self)
+
+    def reconfigure(self, **_options: object) -> None:
+        """Stay as it is: lines of UTF-8 are what the run's log holds, whatever is asked for."""
 
     def writable(self) -> bool:
         """Say yes."""
@@ -51,6 +59,24 @@ class LogStream(io.TextIOBase):
 
     def _emit(self, line: str) -> None:
         _say(line, self._level)
+
+
+class _Bytes(io.BufferedIOBase):
+    """The stream below a text stream, for those who write bytes of UTF-8."""
+
+    def __init__(self, text: LogStream) -> None:
+        self._text = text
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Take bytes; a character may come in pieces."""
+        content = bytes(memoryview(data))
+        self._text.write(self._decoder.decode(content))
+        return len(content)
 
 
 class LogHandler(logging.Handler):
