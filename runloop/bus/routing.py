@@ -15,6 +15,8 @@ from runloop.rmp.scan import read_meta_bytes
 _METAS: Final = 4096
 _TOPICS: Final = 1024
 _META_BYTES: Final = 64 * 1024
+_KEPT_BYTES: Final = 1024
+"""Of a ``meta`` that is remembered: of most it is all, and what nobody reads in others is not kept when their sender has gone."""
 _INBOX_LEVELS: Final = tuple(INBOX.split("/"))
 
 
@@ -76,7 +78,8 @@ class Routes:
             raise bad("meta.sub is set by the bus", key="meta.sub", hint="leave it out")
         topic = None if meta.get("topic") is None else self.topic(check_topic(meta["topic"]))
         routing = Routing(topic, ack, checked_reply_to(meta), seq)
-        if topic is not None and not ack and routing.reply_to is None and seq is None and not topic.name.startswith(INBOX):
+        asks = ack or routing.reply_to is not None or seq is not None
+        if topic is not None and not asks and not topic.name.startswith(INBOX) and len(packed) <= _KEPT_BYTES:
             if len(self.metas) >= _METAS:
                 self.metas.clear()
             self.metas[packed] = routing
