@@ -90,14 +90,15 @@ def _keep(archive: Archive, *, accept_signer: bool, replace: bool) -> tuple[bool
     known = signers.check(archive.manifest.ledger_id, archive.signer, accept=accept_signer)
     taken = imported().add(archive, replace=replace)
     signers.remember(archive.manifest.ledger_id, archive.signer)
-    if taken:
-        payload = {
-            "archive": archive.digest,
-            "root": archive.root,
-            "runs": [entry.run_id for entry in archive.manifest.runs],
-            "ledger_id": archive.manifest.ledger_id,
-            **({} if archive.signer is None else {"signer": archive.signer}),
-        }
-        with open_knowledge(settings, stalls.tell) as kb:
+    payload = {
+        "archive": archive.digest,
+        "root": archive.root,
+        "runs": [entry.run_id for entry in archive.manifest.runs],
+        "ledger_id": archive.manifest.ledger_id,
+        **({} if archive.signer is None else {"signer": archive.signer}),
+    }
+    with open_knowledge(settings, stalls.tell) as kb:  # not only of one that is new: an import may have ended before it was noted
+        noted = [event.payload["archive"] for event in kb.ledger.read(kinds=["archive.imported"]) if event.payload["root"] == archive.root]
+        if noted[-1:] != [archive.digest]:
             kb.ledger.append([NewEvent("archive.imported", payload, "user")])
     return known, taken

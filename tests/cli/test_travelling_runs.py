@@ -13,6 +13,7 @@ import pytest
 from runloop.cli import diff
 from runloop.cli.main import main
 from runloop.kb import Ledger
+from runloop.runs.archives.signing import KnownSigners
 from runloop.runs.diff import NodeDiff
 
 AGENT = """from runloop_agent import agent, kb
@@ -140,6 +141,17 @@ def test_imported_runs_are_listed_as_such_and_stand_in_no_chain(one, two):
     named = [each.rlp("trace", run_id, "--table")[1].decode().splitlines()[0] for each in (one, two)]
     assert named == [f"run {run_id} of finder", f"run {run_id} of finder  (imported from another ledger, signed by {signer[:16]}…)"]
     assert two.ok("kb", "verify")["ok"] is True
+
+
+def test_an_import_that_ended_before_it_was_noted_is_noted_by_the_next_one(one, two, monkeypatch):
+    file = exported(one, one.run())
+    with monkeypatch.context() as patch:
+        patch.setattr(KnownSigners, "remember", lambda *_: 1 / 0)
+        assert two.rlp("import", file)[0] != 0
+    for _ in range(2):
+        assert two.ok("import", file)["imported"] is False
+    with two.ledger() as ledger:
+        assert [event.kind for event in ledger.read()] == ["archive.imported"]
 
 
 def test_what_is_piped_is_the_same_as_what_is_written(one, two, monkeypatch, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from runloop.cli.kb.past import AtOption, opened_at
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, LinesOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
+from runloop.text import in_utc
 
 if TYPE_CHECKING:
     import apsw
@@ -135,7 +135,7 @@ def _only_alike(db: apsw.Connection, subject: str | None) -> bool:
 
 
 def _row(fact: dict[str, Any]) -> tuple[Any, ...]:
-    when = datetime.fromtimestamp(fact["said_ms"] / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    when = in_utc(fact["said_ms"]).astimezone().strftime("%Y-%m-%d %H:%M")
     sources = ", ".join(f"event:{span['event_id']}" + (f" line {span['line']}" if "line" in span else "") for span in fact["spans"])
     return fact["fact"], fact["subject"], fact["predicate"], fact["value"], fact["said_by"], when, sources or None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from runloop.cli.kb.progress import progress
 from runloop.cli.kb.pruning import accept, signers
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput
+from runloop.text import in_utc
 
 if TYPE_CHECKING:
     from runloop.kb.verify import VerifyReport
@@ -159,4 +159,4 @@ def stats(json: JsonOption = False, table: TableOption = False) -> int:
 
 
 def _day(ts_ms: int) -> str:
-    return datetime.fromtimestamp(ts_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d")
+    return in_utc(ts_ms).astimezone().strftime("%Y-%m-%d")

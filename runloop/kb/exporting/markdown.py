@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb.facts import select
+from runloop.text import in_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +61,7 @@ def _page(kb: KnowledgeBase, key: str, mask: Callable[[Any], Any]) -> Iterator[s
     for event_id in touched:
         event = kb.ledger.get(event_id)
         if event is not None:
-            when = datetime.fromtimestamp(event.ts_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            when = in_utc(event.ts_ms).strftime("%Y-%m-%d %H:%M:%S")
             yield f"- {when} UTC, event {event.id}: {_text(event.kind)} by {_text(mask(event.actor))}"
     if not touched:
         yield "Nothing is noted."

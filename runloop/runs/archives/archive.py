@@ -202,7 +202,10 @@ class _Reader:
         if said != (first.payload["opening_name"], first.payload["parent_run_id"], status):
             raise self._invalid(f"the manifest says something else about {entry.run_id} than its records", "archive.manifest")
         for event in events:
-            self._needed.update(blob_names(event.payload, kind_of(event.kind).blob_fields))
+            blobs = blob_names(event.payload, kind_of(event.kind).blob_fields)
+            if not all(isinstance(each, str) for each in blobs):
+                raise self._invalid(f"{name} names an object by something else than its digest", "archive.record")
+            self._needed.update(blobs)
         return events
 
     def _invalid(self, message: str, code: str) -> ArchiveInvalid:

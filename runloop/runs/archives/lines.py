@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -24,10 +25,9 @@ def write_lines(events: Iterable[StoredEvent]) -> bytes:
 
 def read_lines(data: bytes, *, name: str, file: str | None) -> list[StoredEvent]:
     """The events. Raises :class:`ArchiveInvalid` ``archive.record`` for a line that is no run record or not what its hash says."""
-    lines = data.split(b"\n")
-    if lines.pop():
-        raise _invalid("the last line does not end", name, len(lines) + 1, file)
-    return [_event(line, name, number, file) for number, line in enumerate(lines, 1)]
+    if data and not data.endswith(b"\n"):
+        raise _invalid("the last line does not end", name, data.count(b"\n") + 1, file)
+    return [_event(line.removesuffix(b"\n"), name, number, file) for number, line in enumerate(BytesIO(data), 1)]
 
 
 def _form(event: StoredEvent) -> dict[str, Any]:
