@@ -103,6 +103,13 @@ class Machine:
                 found.append(Waiting(step.id, "gate" if step.gate else "timer", self._dates.at(step.index)))
         return found
 
+    def close(self) -> None:
+        """Nothing happens to it any more. A node and its edges hold each other: what was delivered would stay until the collector looks."""
+        for step in self._steps:
+            step.incoming.clear()
+            step.outgoing.clear()
+            step.items.clear()
+
     def remaining_tokens(self, node: str) -> int | None:
         """Tokens that ``node`` may still use; None if there is no limit. Raises KeyError for an unknown node."""
         return least(self._by_id[node].account.tokens_left(), self._account.tokens_left())

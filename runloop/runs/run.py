@@ -283,6 +283,7 @@ class Run:
             self.under_way.held.clear()  # who is resuming it at this moment begins nothing any more
             await stop(self, list(self.under_way.tasks))
             self.recorder.first = None  # else it would hold the run
+            self._plan.close()
         assert self._result is not None  # noqa: S101 - it was driven to its end
         return self._result
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
 from tests_openings_helpers import OUT, RETRY, begun, only
 
 from runloop.openings import Plan
+from runloop.openings.graph import Step
 from runloop.openings.states import (
     Begin,
     Failure,
@@ -302,3 +304,18 @@ def test_an_illegal_transition_is_an_assertion_not_a_state(opening):
         plan._move(plan._by_id["a"], State.PENDING)
     with pytest.raises(AssertionError, match="a run cannot go from running to queued"):
         plan._move_run(Status.QUEUED)
+
+
+def test_what_a_closed_plan_was_told_goes_with_it_and_waits_for_no_collector(opening):
+    held = {id(each) for each in gc.get_objects() if isinstance(each, Step)}
+    gc.disable()
+    try:
+        plan = begun(opening({"a": {}, "b": {"for_each": {"in": "item"}}}, "a.out -> b.item"))
+        plan.step(NodeSucceeded("a", 1, {"out": [["p", "q"]]}), 0)
+        plan.step(NodeSucceeded("b[0]", 1, OUT), 0)
+        plan.close()
+        assert (dict(plan.states)["b[1]"], plan.outputs["b[0]"], plan.waits()) == (State.RUNNING, OUT, [])
+        del plan
+        assert [each for each in gc.get_objects() if isinstance(each, Step) and id(each) not in held] == []
+    finally:
+        gc.enable()

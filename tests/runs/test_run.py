@@ -8,6 +8,7 @@ import pytest
 from runloop.errors import RunloopError
 from runloop.events import outputs_hash
 from runloop.events.kinds import validate
+from runloop.openings.graph import Step
 from runloop.runs.fork import told_events
 from runloop.runs.history import load_run
 from runloop.runs.run import Run
@@ -390,19 +391,36 @@ async def test_ends_that_no_attempt_tells_of_are_kept_beside_the_attempts(bench)
         assert [each.why for each in recorded.ends] == ["", "guard each.out == 7 did not hold", "2 of 9 votes needed were cast"]
 
 
-async def test_a_run_that_ended_is_gone_from_memory_without_the_collector(bench):
+EACH = """version: 0
+name: each
+params: {numbers: [1, 2, 3]}
+nodes:
+  - {id: first, use: "agent:one", for_each: {in: params.numbers, as: n}}
+  - {id: second, use: "agent:two"}
+edges:
+  - {from: first.out, to: second.in}
+"""
+
+
+@pytest.mark.parametrize("opening", [single(), CHAIN, EACH])
+async def test_a_run_that_ended_is_gone_from_memory_without_the_collector(bench, opening):
     async with bench() as b:
-        b.agent("one", ONE)
+        b.agent("one", ONE, ports_in=("n",))
+        b.agent("two", TWO, ports_in=("a",))
         gc.collect()
-        held = {id(each) for each in gc.get_objects() if isinstance(each, Run)}  # by tests that failed or left something behind
+        held = {id(each) for each in gc.get_objects() if isinstance(each, Run | Step)}  # by tests that failed or left something behind
+
+        def left():
+            return [each for each in gc.get_objects() if isinstance(each, Run | Step) and id(each) not in held]
+
         gc.disable()
         try:
-            assert (await b.run(single())).status == "succeeded"
+            assert (await b.run(opening)).status == "succeeded"
             for _turn in range(500):  # what ends it may still be ending; what only the collector would find never goes
-                if not any(isinstance(each, Run) and id(each) not in held for each in gc.get_objects()):
+                if not left():
                     break
                 await asyncio.sleep(0.01)
-            assert [each for each in gc.get_objects() if isinstance(each, Run) and id(each) not in held] == []
+            assert left() == []
         finally:
             gc.enable()
 
