@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests_sandbox_helpers import Host, python_spec
 
 from runloop.errors import Unavailable
 from runloop.sandbox import WorkerPool, starting
+from runloop.sandbox import pool as pool_module
 from runloop.sandbox.starting import ahead_of, started_ahead
 from runloop.tasks import end_tasks
 
@@ -87,6 +89,68 @@ async def test_a_pool_whose_start_is_given_up_leaves_no_process(cache_dir, turns
     for file in files:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(file)
+
+
+async def lose(pool):
+    """Kill the only worker; its process id."""
+    pid = pool.pids[0]
+    os.kill(pid, signal.SIGKILL)
+    while pid in pool.pids:
+        await asyncio.sleep(0.005)
+    return pid
+
+
+async def test_who_waits_for_a_worker_hears_nothing_of_a_few_starts_that_failed_each_time(cache_dir, monkeypatch):
+    real, to_fail = pool_module.start_worker, []
+
+    def start(*arguments):
+        if to_fail:
+            raise to_fail.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(pool_module, "_MOST_BETWEEN_STARTS_S", 0.01)
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        monkeypatch.setattr(pool_module, "start_worker", start)
+        for _ in range(2):
+            to_fail += [BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")] * 4
+            await lose(pool)
+            assert (await pool.run(python_spec("def run(): return 1"), Host())).result_json == "1"
+            assert to_fail == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "system.exhausted"),
+        (OSError(errno.ENOENT, "No such file or directory"), "worker.start"),
+        (Unavailable("not in time", code="worker.slow", hint="wait"), "worker.slow"),
+    ],
+)
+async def test_who_waits_is_told_what_keeps_workers_from_starting(cache_dir, monkeypatch, error, code):
+    def start(*_arguments):
+        raise error
+
+    monkeypatch.setattr(pool_module, "_MOST_BETWEEN_STARTS_S", 0.01)
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        monkeypatch.setattr(pool_module, "start_worker", start)
+        await lose(pool)
+        with pytest.raises(Unavailable) as told:
+            await pool.run(python_spec("def run(): return 1"), Host())
+        assert told.value.code == code
+
+
+async def test_where_workers_die_too_often_none_is_started_and_who_wants_one_is_told(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, restarts_per_minute=1) as pool:
+        heard = []
+        pool.watchers.append(lambda pid, _cause: heard.append(pid))
+        first = await lose(pool)
+        while not pool.pids:
+            await asyncio.sleep(0.005)
+        second = await lose(pool)
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable) as told:
+            await pool.run(python_spec("def run(): return 1"), Host())
+        assert (told.value.code, heard, pool.health["lost_total"], pool.health["suspended"]) == ("pool.restarts", [first, second], 2, True)
 
 
 def test_a_worker_that_cannot_be_started_leaves_no_file_open(tmp_path, monkeypatch):
