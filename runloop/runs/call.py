@@ -65,26 +65,22 @@ class Call:
     def __post_init__(self) -> None:
         self.taint = tuple(sorted(self.at.taint))
         self.requested = self.pending is not None
+        if self.pending is not None and self.pending.klass:
+            self.klass = EffectClass(self.pending.klass)
 
     async def make(self) -> Answer:
         """Prepare, admit, perform and record; a refusal is recorded and answered like any other outcome."""
         if self.pending is not None:
             self.left = self.at.taken_up()
         began_ms = self.at.steady_ms()
-        prepared: Prepared | None = None
         try:
+            if self.pending is not None and self.klass is not EffectClass.WAITING:
+                await self.at.may_go()  # nor is it refused while the run is paused: what it needs may be there by then
             performer, ctx = self.at.performer(self.name), self.at.context(self.call, self.pending)
             prepared = self._prepare(performer, replace(ctx, now_ms=self.at.desk.asked_at(ctx)))
             self.klass = prepared.klass
             self.at.asked_outside = self.at.asked_outside or goes_outside(self.name, self.klass)
-            known = None
-            if self.pending is None and not (before := await _done_before(performer, prepared, ctx)):
-                if before is None:
-                    known = await self._settle(performer, prepared, ctx)
-                if known is None:
-                    await self.at.desk.admit(self, prepared, ctx)
-            if self.pending is None:
-                self.allowed = self.at.desk.audit_allowed(self)
+            known = await self._admit(performer, prepared, ctx) if self.pending is None else None
             if self.klass is EffectClass.WAITING and ctx.asked_ms is not None:
                 began_ms -= max(0, ctx.now_ms - ctx.asked_ms)  # it has gone on meanwhile, whoever asked
             if self.pending is None or self.klass is not EffectClass.WAITING:
@@ -97,7 +93,7 @@ class Call:
         except CallError as error:
             return await self.refuse(error, began_ms)
         except asyncio.CancelledError:
-            self._abandoned(prepared, began_ms)
+            self._abandoned(began_ms)
             raise
         return await self._complete(outcome, result_hash, began_ms)
 
@@ -140,6 +136,17 @@ class Call:
             raise _as_call_error(error) from error
         except Exception as error:
             raise _defect(self.name, error) from error
+
+    async def _admit(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> Outcome | None:
+        """Have the call allowed, unless an earlier try did it; the outcome where that is known by now."""
+        known = None
+        if not (before := await _done_before(performer, prepared, ctx)):
+            if before is None:
+                known = await self._settle(performer, prepared, ctx)
+            if known is None:
+                await self.at.desk.admit(self, prepared, ctx)
+        self.allowed = self.at.desk.audit_allowed(self)
+        return known
 
     async def _perform(self, performer: Performer, prepared: Prepared, ctx: CallContext, known: Outcome | None) -> tuple[Outcome, str]:
         """The outcome and the hash of its result. A performer that trips costs this call, never the run."""
@@ -213,14 +220,14 @@ class Call:
         self._count(outcome)
         return Answer(dump(outcome.result), written)
 
-    def _abandoned(self, prepared: Prepared | None, began_ms: int) -> None:
+    def _abandoned(self, began_ms: int) -> None:
         """The attempt is being stopped in the middle of this call, whose outcome goes on record with the attempt's end.
 
         Where the process leaves the run as it is, the call stays open, and a recovery will find it.
         """
         if self.at.recorder.halted:
             return
-        unknown = self.requested and prepared is not None and prepared.klass is EffectClass.EXTERNAL
+        unknown = self.requested and self.klass is EffectClass.EXTERNAL
         code = "effect.outcome_unknown" if unknown else "effect.cancelled"
         info = ErrorInfo(code, "the attempt was stopped during this call", kind=CallErrorKind.CANCELLED.value)
         ended = self._ended(error=info, ms=self.at.steady_ms() - began_ms)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from runloop.effects.types import CallError, CallErrorKind
 from runloop.kb import AsyncLedger
 from runloop.openings import parse_opening
 from runloop.runs.pausing import pause, resume
@@ -81,6 +82,32 @@ async def test_a_child_that_was_left_before_it_could_be_paused_waits_with_its_pa
         assert len(b.model.prompts) == 1
         await resume(again, "back")
         assert (await driving).status == "succeeded"
+
+
+@pytest.mark.parametrize("then", ["resumed", "cancelled"])
+async def test_what_a_paused_run_was_asking_is_refused_at_the_earliest_when_it_goes_on(then, bench, monkeypatch):
+    """As of one that was restored on a machine where no model is configured yet."""
+    async with bench(rules=RunRules(park_after_ms=0)) as b:
+        run, driving = await paused(b)
+        await died(b, driving)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(b.model, "prepare", _unconfigured)
+            again = await b.manager.recover(run.run_id, parks=lambda _: None)
+            with pytest.raises(RunHalted):
+                await asyncio.wait_for(b.manager.drive(again), 60)
+            assert (again.parked.why, again.paused) == ("a resumption", True)
+
+        last = await b.manager.recover(run.run_id)
+        if then == "resumed":
+            await resume(last, "back")
+        else:
+            last.cancel("not wanted")
+        assert (await asyncio.wait_for(b.manager.drive(last), 60)).status == {"resumed": "succeeded"}.get(then, then)
+
+
+def _unconfigured(_args, _ctx):
+    raise CallError(CallErrorKind.UNAVAILABLE, "no model is configured", code="model.unconfigured")
 
 
 async def test_a_run_that_is_paused_while_it_waits_leaves_memory_once_the_pause_is_on_record(bench):
