@@ -238,3 +238,11 @@ def run():
     await run(source)
 
     assert host.logged() == [("info", "grün"), ("info", "and more\ufffd"), ("warn", "aside")]
+
+
+@pytest.mark.parametrize("clock", ["process_time", "thread_time"])
+async def test_the_clocks_of_processor_time_go_on_like_the_runs_own(run, clock):
+    source = (
+        f"import time\ndef run():\n    a, b, c = time.{clock}(), time.{clock}(), time.{clock}_ns()\n    return 0 <= a < b < c / 1e9 < 1"
+    )
+    assert await run(source) is True
