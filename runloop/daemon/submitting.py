@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
@@ -15,6 +16,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events import RunIdentity
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.openings import parse_once
+from runloop.runs.beside import beside
 from runloop.runs.forking import asks_for
 from runloop.runs.submission import Submission, submit_key
 from runloop.tasks import shielded
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from runloop.runs.lookup import OpeningText
     from runloop.runs.services import Lookup
 
+_LONG = 16_384
+"""Characters of an opening whose reading takes more than some 15 ms."""
 _LONGEST_WAIT_MS = 60_000
 
 
@@ -50,9 +54,10 @@ class Request:
     traceparent: str | None = None
     """The submitter's span that the run is part of."""
 
-    def parsed(self) -> Opening:
-        """The opening with these parameters. Raises OpeningError."""
-        return parse_once(self.opening.source, file=self.opening.file, params=self.params)
+    async def parsed(self) -> Opening:
+        """The opening with these parameters; a long one, which may take a second, is read beside everything else. Raises OpeningError."""
+        read = partial(parse_once, self.opening.source, file=self.opening.file, params=self.params)
+        return read() if len(self.opening.source) < _LONG else await beside(read)
 
 
 @dataclass(slots=True)
@@ -87,7 +92,7 @@ class Submitting:
         if (coming := self._coming.get(run_id)) is not None:
             await shielded(coming)
         if (stored := self._stored(run_id)) is not None:
-            self._check_same(request, stored)
+            await self._check_same(request, stored)
             return await self._repeated(stored)
         self._check_room()
         taking = self._coming[run_id] = asyncio.ensure_future(self._take_in(request))
@@ -150,8 +155,8 @@ class Submitting:
         identity = RunIdentity(payload["run_id"], stored.provenance["trace_id"], payload["opening_id"], payload["opening_name"])
         return {**ids_of(identity), "state": await self.hosting.roster.state_of(identity.run_id), "repeated": True}
 
-    def _check_same(self, request: Request, stored: StoredEvent) -> None:
-        opening, meta = request.parsed(), stored.payload["meta"]
+    async def _check_same(self, request: Request, stored: StoredEvent) -> None:
+        opening, meta = await request.parsed(), stored.payload["meta"]
         if meta.get("forked_from") or (opening.digest, dict(opening.params)) != (meta["opening_digest"], meta["params"]):
             raise _reused(request.run_id)
 
@@ -172,7 +177,7 @@ class Submitting:
         return int(min(_LONGEST_WAIT_MS, max(100, mean_ms * max(1.0, queued / side_by_side) / side_by_side + 100)))
 
     async def _take_in(self, request: Request) -> Hosted:
-        hosting, opening = self.hosting, request.parsed()
+        hosting, opening = self.hosting, await request.parsed()
         person = Person(hosting.people)
         patient = request.patient or request.session is not None
         submission = Submission(

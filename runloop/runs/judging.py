@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runloop.openings.contract import faults
 from runloop.openings.states import NodeSucceeded
+from runloop.runs.beside import beside
 from runloop.schemas import StepsError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ async def judged(opening: Opening, event: NodeSucceeded) -> NodeSucceeded:
     try:
         found = faults(contract, event.outputs, QUICK_STEPS)
     except StepsError:
-        found = await asyncio.get_running_loop().run_in_executor(_aside(), faults, contract, event.outputs)
+        found = await beside(partial(faults, contract, event.outputs))
     return replace(event, faults=found)
 
 
@@ -44,9 +43,3 @@ def _contract(opening: Opening, node: str) -> Contract | None:
         return opening.node(node).output
     except KeyError:  # the record is not one of this opening, which is for the plan to say
         return None
-
-
-@cache
-def _aside() -> ThreadPoolExecutor:
-    """One thread, so that the checks of many attempts take no more of the interpreter than one does."""
-    return ThreadPoolExecutor(1, "contracts")

@@ -1,6 +1,7 @@
 """Whether there is room for a run, and when there will be."""
 
 import asyncio
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from runloop.daemon import submitting as submitting_module
 from runloop.daemon.errors import DaemonBusy, DaemonDraining
 from runloop.daemon.submitting import Request, Submitting
+from runloop.openings import OpeningError
 from runloop.runs.lookup import OpeningText
 
 OPENING = OpeningText("version: 0\nname: one\nnodes: [{id: a, use: agent:one}]\nedges: []\n")
@@ -120,3 +122,21 @@ async def test_a_fork_that_is_asked_for_again_while_it_is_made_is_one(monkeypatc
     host.on_disk.set()
     answers = await asyncio.gather(*asking)
     assert (made, [answer["repeated"] for answer in answers]) == (["the fork"], [False, True])
+
+
+@pytest.mark.parametrize(("characters", "beside"), [(100, False), (20_000, True)])
+async def test_a_long_opening_is_read_beside_everything_else(monkeypatch, characters, beside):
+    read, parse = [], submitting_module.parse_once
+
+    def parsing(*given, **named):
+        read.append(threading.current_thread() is not threading.main_thread())
+        return parse(*given, **named)
+
+    monkeypatch.setattr(submitting_module, "parse_once", parsing)
+    host = Host()
+    host.on_disk.set()
+    opening = OpeningText(f"{OPENING.source}# {'x' * characters}\n", None)
+    taken = await Submitting(host, None).submit(Request(run_id(1), opening, {}))
+    assert (taken["state"], host.taken, read) == ("queued", [run_id(1)], [beside])
+    with pytest.raises(OpeningError, match="mergers"):
+        await Submitting(host, None).submit(Request(run_id(2), OpeningText(f"{opening.source}mergers: 1\n", None), {}))
