@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _HEADERS_BYTES = MAX_FILES * 4096
+_EXTENDED = frozenset({tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK})
+_EXTENDED_BYTES, _ALL_EXTENDED_BYTES = 4096, 512 << 10
 _HINT = "unpack nothing of it by hand either; ask who made it for a plain archive"
 
 
@@ -32,13 +34,34 @@ def unpack(archive: Path, into: Path) -> None:
     opener = open if archive.name.endswith(".tar") else gzip.open
     try:
         # Stream mode reads strictly forwards, so the bound below holds for headers as well as for contents.
-        with opener(archive, "rb") as file, tarfile.open(fileobj=_Bounded(file, archive), mode="r|") as tar:
+        with opener(archive, "rb") as file, tarfile.open(fileobj=_Bounded(file, archive), mode="r|", tarinfo=_plain(archive)) as tar:
             _unpack(tar, archive, into)
-    except (tarfile.TarError, EOFError, zlib.error, OSError, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, OSError, UnicodeError, RecursionError) as error:
         message = f"the archive cannot be read: {error}"
         raise BundleInvalid(
             message, code="bundle.archive", where=Where(file=str(archive)), hint="give a .tar, .tar.gz or .tgz file"
         ) from None
+
+
+def _plain(archive: Path) -> type[tarfile.TarInfo]:
+    """Members whose extended headers (a long name, times, attributes) are short ones, and few.
+
+    Early releases of Python 3.11 search them in time with the square of their length (CVE-2024-6232).
+    """
+    left = _ALL_EXTENDED_BYTES
+
+    class Plain(tarfile.TarInfo):
+        def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+            nonlocal left
+            left -= self.size if self.type in _EXTENDED else 0
+            if self.type in _EXTENDED and (self.size > _EXTENDED_BYTES or left < 0):
+                raise _refused(
+                    archive,
+                    f"it holds more than {_EXTENDED_BYTES} bytes in an extended header, or {_ALL_EXTENDED_BYTES >> 10} KiB in all of them",
+                )
+            return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
+
+    return Plain
 
 
 class _Bounded(io.BufferedIOBase):

@@ -257,3 +257,23 @@ def test_a_failed_installation_leaves_nothing_behind(write_bundle, tmp_path):
     with pytest.raises(BundleInvalid):
         install(str(archive), tmp_path / "agents")
     assert list((tmp_path / "agents").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("headers", [[b"1" * 2_000_000], [b"12 path=long\n" + b"x" * 4000] * 200])
+def test_long_or_many_extended_headers_are_refused(tmp_path, kind, headers):
+    """Python before 3.11.10 searches one of two million digits for hours."""
+    entries = (entry for content in headers for entry in (member("x", content, kind=kind), member("x")))
+    archive = write_tar(tmp_path / "x.tar", *entries)
+    (tmp_path / "into").mkdir()
+    with pytest.raises(BundleInvalid) as caught:
+        unpack(archive, tmp_path / "into")
+    assert caught.value.code in {"bundle.archive_entry", "bundle.archive"}
+
+
+def test_headers_that_follow_one_another_without_an_end_are_an_unreadable_archive(tmp_path):
+    archive = write_tar(tmp_path / "x.tar", *[member("x", b"a", kind=tarfile.GNUTYPE_LONGNAME)] * 5000)
+    (tmp_path / "into").mkdir()
+    with pytest.raises(BundleInvalid) as caught:
+        unpack(archive, tmp_path / "into")
+    assert caught.value.code == "bundle.archive"
