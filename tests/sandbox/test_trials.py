@@ -116,6 +116,20 @@ async def test_one_on_trial_can_be_stopped_and_what_waits_for_a_place_too(cache_
         assert (await pool.run(python_spec(ONE), Host())).result_json == "1"
 
 
+async def test_the_trial_of_one_that_was_stopped_just_when_it_got_it_goes_to_the_next(cache_dir):
+    async with hogged(cache_dir) as (pool, [hog]):
+        task = asyncio.create_task(pool.run(python_spec(ONE), Host()))
+        await until(lambda: pool.in_line)
+        while pool.in_line:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(30):
+            assert (await pool.run(python_spec(ONE), Host())).result_json == "1"
+        assert not hog.done()
+
+
 async def test_a_worker_that_dies_takes_the_one_on_trial_with_it_and_nothing_that_waits(cache_dir):
     async with hogged(cache_dir) as (pool, [hog]):
         tried = asyncio.create_task(pool.run(python_spec(SAYS), host := Host()))
