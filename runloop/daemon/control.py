@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 TOPIC = "rlp/ctrl"
 _SCHEMA: Final = ID_OF["intent.ctrl.request.v1"]
 _MAX_LINE = 65_536
-_SHORT_LINE = 1024
-"""Characters of a line that are looked at while everything else waits."""
+_SHORT_LINE = 2048
+"""Characters of a line, and of what it becomes, that are looked at while everything else waits."""
 _MAX_BLOB = 4 * 1024 * 1024
 _OPEN_BYTES = 4 * 1024 * 1024
 """Most bytes of what waits for a person in one answer; a frame takes twice as much."""
@@ -286,7 +286,8 @@ class Control:
         if self._routing is None or self._routing[0] is not settings:
             self._routing = (settings, settings_of(settings))
         looking = partial(route_reply, line, facts({}, given), self._routing[1], explain=True)
-        reply = looking() if len(line) <= _SHORT_LINE else await self._lookups.look(peer, lambda: asyncio.to_thread(looking))
+        quick = len(line) + _length(given) <= _SHORT_LINE
+        reply = looking() if quick else await self._lookups.look(peer, lambda: asyncio.to_thread(looking))
         if reading.flag(fields, "brief"):
             del reply["features"]
         return reply
@@ -334,6 +335,12 @@ class Control:
         except RunloopError as error:
             return {"AgentsDescribeFailed": {"request_id": request_id, "reason": error.message}}
         return {"AgentsDescribed": {"request_id": request_id, **found}}
+
+
+def _length(facts: Mapping[str, Any]) -> int:
+    """Characters of what a line becomes by what the shell knows."""
+    aliases = facts.get("aliases") or {}
+    return len(facts.get("expanded") or "") + sum(map(len, aliases.values()))
 
 
 def _where(error: RunloopError, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _denylist(line: Line) -> Decision | None:
         if pattern is None and expanded and expanded != line.text:
             pattern = denied(expanded, line.settings.denylist, line.facts.aliases)
     except TooDeep:
-        reason = f"it starts commands more than {MAX_LAYERS} deep in one another, where router.denylist does not see them"
+        reason = f"it starts commands more than {MAX_LAYERS} deep in one another, or too many, where router.denylist does not see them"
         return Decision("shell", "denylist:deep", reason, blocked=True)
     if pattern is None:
         return None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 Argv = tuple[str, ...]
 
 MAX_LAYERS = 8
+MAX_READ = 8 * 65_536  # characters of a line with what aliases and variables make of it
 
 
 class TooDeep(Exception):  # noqa: N818 - named for what it says
@@ -57,13 +58,31 @@ def program(name: str) -> str:
     return name.rsplit("/", 1)[-1].removeprefix("=")
 
 
-def started(text: str, aliases: Mapping[str, str], layers: int = MAX_LAYERS) -> Iterator[tuple[str, Argv]]:
+class _Room:
+    """What may still be read of one line: aliases and variables may make it as long as they like, again and again."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_READ
+
+    def take(self, text: str) -> str:
+        """The text; raises TooDeep where it is too much."""
+        self.left -= len(text)
+        if self.left < 0:
+            raise TooDeep
+        return text
+
+
+def started(text: str, aliases: Mapping[str, str], layers: int = MAX_LAYERS, room: _Room | None = None) -> Iterator[tuple[str, Argv]]:
     """Every command that running ``text`` would start, each with what joins it to the one before.
 
     Raises:
-        TooDeep: after those of ``layers`` layers, where there are more.
+        TooDeep: after those of ``layers`` layers, where there are more, and after ``MAX_READ`` characters.
 
     """
+    room = room or _Room()
+    room.take(text)
     variables: dict[str, str] = {}
     before: tuple[Argv, list[str]] = ((), [])
     text = text.replace("${IFS}", " ").replace("$IFS", " ")
@@ -71,14 +90,14 @@ def started(text: str, aliases: Mapping[str, str], layers: int = MAX_LAYERS) -> 
         for assignment in command.assignments:
             name, _, value = assignment.text.partition("=")
             variables[name] = value
-        argv = _expanded(command, variables)
-        for inner in _layers(argv, aliases, layers):
+        argv = _expanded(command, variables, room)
+        for inner in _layers(argv, aliases, layers, room):
             yield command.joined, inner
         for script in _scripts(argv, command, before):
-            yield from started(script, aliases, _one_less(layers))
+            yield from started(script, aliases, _one_less(layers), room)
         if argv and argv[0] in aliases:
             own = {name: body for name, body in aliases.items() if name != argv[0]}
-            yield from started(" ".join((aliases[argv[0]], *map(quoted, argv[1:]))), own, _one_less(layers))
+            yield from started(" ".join((aliases[argv[0]], *map(quoted, argv[1:]))), own, _one_less(layers), room)
         before = (argv, command.inputs)
 
 
@@ -88,14 +107,14 @@ def _one_less(layers: int) -> int:
     return layers - 1
 
 
-def _expanded(command: Command, variables: Mapping[str, str]) -> Argv:
+def _expanded(command: Command, variables: Mapping[str, str], room: _Room) -> Argv:
     """The words of a command without keywords in front; variables that the line itself set and brace lists are put in."""
     words: list[str] = []
     for word in command.words:
         if not words and not word.quoted and word.text in PREFIX_KEYWORDS:
             continue
         if word.expands and (name := word.text.strip("${}")) in variables:
-            words += variables[name].split()
+            words += room.take(variables[name]).split()
         elif not word.quoted and "{" in word.text and (braces := _BRACES.fullmatch(word.text)):
             words += [braces[1] + each + braces[3] for each in braces[2].split(",")]
         else:
@@ -103,7 +122,7 @@ def _expanded(command: Command, variables: Mapping[str, str]) -> Argv:
     return tuple(words)
 
 
-def _layers(argv: Argv, aliases: Mapping[str, str], layers: int) -> Iterator[Argv]:
+def _layers(argv: Argv, aliases: Mapping[str, str], layers: int, room: _Room) -> Iterator[Argv]:
     """The command itself, then the one that it launches, and so on."""
     while argv:
         yield argv
@@ -115,7 +134,7 @@ def _layers(argv: Argv, aliases: Mapping[str, str], layers: int) -> Iterator[Arg
         layers = _one_less(layers)
         if inner[0] in aliases:
             own = {name: body for name, body in aliases.items() if name != inner[0]}
-            yield from (each for _, each in started(" ".join((aliases[inner[0]], *map(quoted, inner[1:]))), own, layers))
+            yield from (each for _, each in started(" ".join((aliases[inner[0]], *map(quoted, inner[1:]))), own, layers, room))
         argv = inner
 
 

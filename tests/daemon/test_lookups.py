@@ -104,8 +104,15 @@ def routing(tmp_path):
     return Control(SimpleNamespace(bus=SimpleNamespace(broker=broker, room=at_once), settings=load(env={"HOME": str(tmp_path)})))
 
 
-@pytest.mark.parametrize(("length", "in_a_thread"), [(1_024, False), (1_025, True)])
-async def test_where_a_long_line_goes_is_looked_up_beside_everything_else(monkeypatch, tmp_path, length, in_a_thread):
+@pytest.mark.parametrize(
+    ("length", "more", "in_a_thread"),
+    [
+        (2_048, {}, False), (2_049, {}, True), (9, {"expanded": "x" * 2_039}, False), (9, {"expanded": "x" * 2_040}, True),
+        (9, {"aliases": {"ll": "ls " * 679}}, False), (9, {"aliases": {"ll": "ls " * 679, "la": "ls"}}, False),
+        (9, {"aliases": {"ll": "ls " * 679, "la": "ls -a"}}, True),
+    ],
+)  # fmt: skip
+async def test_where_a_long_line_goes_is_looked_up_beside_everything_else(monkeypatch, tmp_path, length, more, in_a_thread):
     control = routing(tmp_path)
     where, decide = [], reply.route_reply
 
@@ -114,7 +121,7 @@ async def test_where_a_long_line_goes_is_looked_up_beside_everything_else(monkey
         return decide(*given, **more)
 
     monkeypatch.setattr(reply, "route_reply", looking)
-    asked = {"line": ("ls;" * length)[:length], "facts": {"commands": ["ls"], "files": []}, "brief": True}
+    asked = {"line": ("ls;" * length)[:length], "facts": {"commands": ["ls"], "files": [], **more}, "brief": True}
     found = await control.route(asked, Peer(1, 1, 1, session="a"))
     assert (found["route"], "features" in found, where[0] is not threading.current_thread()) == ("shell", False, in_a_thread)
 

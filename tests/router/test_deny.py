@@ -1,6 +1,8 @@
 import pytest
 
+from runloop.router import unwrap
 from runloop.router.deny import denied
+from runloop.router.lexer import read
 from runloop.router.unwrap import TooDeep
 
 ALIASES = {"wipe": "rm -rf /", "w": "wipe"}
@@ -225,3 +227,22 @@ def test_what_is_deeper_is_said_to_be_and_never_passes(line):
 def test_what_forbids_a_line_counts_before_that_it_is_deep():
     assert denied("rm -rf /; " + "nice " * 9 + "ls", PATTERNS, {}) == "rm -rf /"
     assert denied("nice " * 9 + "ls", [], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "aliases"),
+    [
+        ("a; " * 300, {"a": "ls -l x; " * 20_000}),
+        ("a; " * 300, {"a": "b; " * 500, "b": "ls; " * 500}),
+        (f"x='{'a ' * 30_000}'; " + "$x " * 10_000, {}),
+        ("sudo a; " * 300, {"a": "ls -l x; " * 20_000}),
+    ],
+)
+def test_no_more_is_read_of_a_line_than_a_bound_whatever_aliases_and_variables_make_of_it(line, aliases, monkeypatch):
+    """Counted, not measured: a request of 200 KB to the daemon kept everybody waiting for minutes."""
+    taken = []
+    monkeypatch.setattr(unwrap, "read", lambda text, **how: taken.append(len(text)) or read(text, **how))
+    with pytest.raises(TooDeep):
+        denied(line, ["rm -rf /"], aliases)
+    assert sum(taken) <= unwrap.MAX_READ
+    assert denied(f"rm -rf /; {line}", ["rm -rf /"], aliases) == "rm -rf /"
