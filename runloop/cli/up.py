@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -246,8 +247,10 @@ def _wait(descriptor: int, patience: _Patience) -> dict[str, Any] | None:
 
 
 def _failed(process: subprocess.Popen[bytes], log: Path, patience: _Patience) -> RunloopError:
-    code = process.poll()
     where = Where(file=str(log))
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(0 if patience.is_over() else _BEGIN_S)  # one that ends closes its pipe some time before it is gone
+    code = process.returncode
     if code is None:
         if patience.says is not None:
             return Unavailable(f"the daemon is not ready yet: {patience.says}", code="daemon.slow", where=where, hint=_WAITS)
