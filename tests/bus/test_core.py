@@ -280,6 +280,10 @@ def test_too_many_connections_get_a_goodbye_and_harm_nobody(make_rig):
     third = rig.broker.connect("3", first.peer, 0, rig.now)
     (goodbye,) = rig.read(third)
     assert (goodbye.envelope.payload["code"], goodbye.header.created_at_ms) == ("bus.connections", rig.now)
+    assert goodbye.envelope.payload["retryable"]
+    rig.broker.disconnect(second)
+    second = rig.joined("4")  # the third one is on its way out and does not count
+    assert rig.payloads(first) == []
     rig.broker.disconnect(third)
     rig.subscribe(first, "a")
     rig.publish(second, "a", 1)
