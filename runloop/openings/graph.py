@@ -197,10 +197,11 @@ def losers(target: Step) -> list[Step]:
             if link.source not in above:
                 above[link.source] = None
                 order.append(link.source)
-    doomed = {target}
-    todo: list[Step] = order[1:]
-    # a source that something else needs goes on; each round finds those whose targets the last one found
-    while lost := [step for step in todo if step.state not in TERMINAL and all(link.target in doomed for link in step.outgoing)]:
-        doomed.update(lost)
-        todo = [step for step in todo if step not in doomed]
-    return sorted(doomed - {target}, key=lambda step: step.index)
+    doomed = [target]
+    needed = {step: len(step.outgoing) for step in order}  # a source that something else needs goes on
+    for each in doomed:
+        for link in each.incoming:
+            needed[link.source] -= 1
+            if not needed[link.source] and link.source.state not in TERMINAL:
+                doomed.append(link.source)
+    return sorted(doomed[1:], key=lambda step: step.index)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from runloop.openings.graph import below, link_up, losers
 
 DIAMONDS = "a.out -> b.x\na.out -> c.x\nb.out -> d.x\nc.out -> d.y\nd.out -> e.x\nd.out -> f.x\ne.out -> g.x\nf.out -> g.y"
@@ -32,3 +34,20 @@ def test_a_ladder_of_many_rungs_is_walked_once(opening):
 
     assert len(below(steps[0])) == 120
     assert len(losers(steps[-1])) == 120
+
+
+def test_a_long_way_that_is_lost_is_walked_once(opening):
+    looked = []
+
+    class Counted(list):
+        def __iter__(self):
+            looked.append(1)
+            return super().__iter__()
+
+    names = [f"n{number}" for number in range(60)]
+    chain = "\n".join(f"{one}.out -> {other}.in" for one, other in pairwise(names))
+    steps = link_up(opening({**{name: {} for name in names}, "z": {"merge": "first_ok"}}, f"{chain}\n{names[-1]}.out -> z.text"))
+    for step in steps:
+        step.incoming, step.outgoing = Counted(step.incoming), Counted(step.outgoing)
+    assert [step.id for step in losers(steps[-1])] == names
+    assert len(looked) <= 2 * len(steps)
