@@ -19,20 +19,23 @@ def excerpt(line: str, column: int, width: int = 100) -> tuple[str, str]:
     """The line in at most ``width`` columns, and the caret line for ``column`` (from 1); tabs take two columns, controls a ``·``."""
     shown = [_shown(character) for character in line]
     place = min(column - 1, len(shown))
-    start = 0
-    while sum(map(text_width, shown[start : place + 1])) > width * 2 // 3 and start < place:
-        start += 1
+    start, used = place, sum(map(text_width, shown[place : place + 1]))
+    while start and (used := used + text_width(shown[start - 1])) <= width * 2 // 3:
+        start -= 1
     before, after = "".join(shown[start:place]), shown[place:]
     if start:
         before = _CUT + before
     room = width - text_width(before)
-    tail = ""
+    tail: list[str] = []
+    used = length = 0
     for character in after:
-        if text_width(tail + character) > room - 1 and len(tail) + 1 < len(after):
-            tail += _CUT
+        used += text_width(character)
+        if used > room - 1 and length + 1 < len(after):
+            tail.append(_CUT)
             break
-        tail += character
-    return before + tail, " " * text_width(before) + "^"
+        tail.append(character)
+        length += len(character)
+    return before + "".join(tail), " " * text_width(before) + "^"
 
 
 def text_width(text: str) -> int:

@@ -355,3 +355,12 @@ def test_every_other_form_tells_the_clauses_too():
         ("draft", ["for each topic, 2 at a time", "output out, else continue"], None),
         ("send", ["merge any", "wait for 1h 30m", "gate approve | revise | reject -> draft"], "draft"),
     ]
+
+
+def test_a_place_far_along_a_line_without_an_end_is_shown():
+    """Each of these took hours where the characters before the place were counted again for every one of them."""
+    for line in ("a" * 1_000_000, "a" + "\u0301" * 100_000):
+        for column in (1, len(line)):
+            shown, caret = excerpt(line, column)
+            assert text_width(shown) <= 100
+            assert caret.endswith("^")
