@@ -6,6 +6,7 @@ from runloop.bus import frames
 from runloop.bus.acl import DECISION
 from runloop.bus.core import Broker
 from runloop.bus.session import Peer
+from runloop.errors import InvalidInput
 
 GENERIC = "observation.generic.v1"
 
@@ -288,6 +289,13 @@ def test_too_many_connections_get_a_goodbye_and_harm_nobody(make_rig):
     rig.subscribe(first, "a")
     rig.publish(second, "a", 1)
     assert rig.payloads(first) == [1]
+
+
+def test_a_peer_is_told_once_why_its_connection_ends(rig):
+    peer = rig.joined("p")
+    for why in ("first", "second"):
+        rig.broker.goodbye(peer, InvalidInput(why, code="rmp.body"), rig.now)
+    assert [payload["message"] for payload in rig.payloads(peer)] == ["first"]
 
 
 def test_a_process_that_has_most_of_the_connections_keeps_no_other_out(make_rig):
