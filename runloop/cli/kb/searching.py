@@ -14,13 +14,14 @@ from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import day, moment
 from runloop.errors import EXIT_OK, RunloopError
-from runloop.text import legible
+from runloop.text import fitted, legible
 
 if TYPE_CHECKING:
     from runloop.kb.search import Hit, Nearest
     from runloop.kb.vectors import Meaning
 
 KINDS = "contacts, notes, artifacts, facts, messages, appointments, commits, commands or runs"
+_MOST_SHOWN = 200  # columns of a query with a remark on it
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Search the knowledge base.")
 
 
@@ -56,7 +57,7 @@ def search(
     with opened_at(at, unmasked, "search", query) as kb:
         found = kb.search_for(request, meaning=None if exact else _meaning())
     for remark in found.remarks:
-        output.print_warning("kb.query_remark", f"{remark.message} (character {remark.at + 1} of {query!r})")
+        output.print_warning("kb.query_remark", f"{remark.message} (character {remark.at + 1} of {fitted(query, _MOST_SHOWN)!r})")
     _tell(found.vectors)
     hits = found.hits
     shown = masking.masked([hit.explained() for hit in hits])  # keys and paths, too

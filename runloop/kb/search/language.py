@@ -20,6 +20,7 @@ from runloop.kb.derived import spaced
 MAX_TERMS = 32  # of a query; more words say no more, and the cost grows with each
 _INFLECTED, _LONG = 5, 8  # letters from which a word's last one, or last two, may be an ending
 MAX_DEPTH = 16  # of parentheses
+MAX_REMARKS = 16  # on a query: thousands of what is no word say the same
 _TOKEN = re.compile(r'(?P<phrase>"(?P<inside>[^"]*)(?P<close>"?)(?P<star>\*?))|(?P<open>\()|(?P<shut>\))|(?P<word>[^\s()"]+)')
 _OPERATORS = frozenset({"AND", "OR", "NOT"})
 _DASHES = "-\u2212"
@@ -251,7 +252,8 @@ class _Parser:
         self._next = next(self.tokens, None)
 
     def _remark(self, token: _Token, message: str) -> None:
-        self.remarks.append(Remark(token.at, message))
+        if len(self.remarks) < MAX_REMARKS:
+            self.remarks.append(Remark(token.at, message))
 
 
 def _joined(joint: str, items: list[Node]) -> Node | None:

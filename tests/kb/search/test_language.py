@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.kb.search.language import MAX_TERMS, parse
+from runloop.kb.search.language import MAX_REMARKS, MAX_TERMS, parse
 
 ROWS = {
     1: "launch plan draft",
@@ -106,6 +106,10 @@ def test_words_beyond_the_limit_are_left_out_and_that_is_said():
     query = parse(" ".join(f"w{number}" for number in range(MAX_TERMS + 5)))
     assert len(query.words) == MAX_TERMS
     assert [remark.message for remark in query.remarks] == [f"only the first {MAX_TERMS} words count"]
+
+
+def test_thousands_of_faults_are_remarked_on_a_few_times():
+    assert len(parse("(a OR " * 2000).remarks) == MAX_REMARKS
 
 
 def test_words_that_are_left_out_are_not_shown_in_an_excerpt():
