@@ -351,7 +351,7 @@ MAIL_KEYS: tuple[Key, ...] = (
     ),
     Key("mail.smtp.user", _TEXT, None, "Name to log in with.", effect=MAIL, nullable=True),
     Key("mail.smtp.secret_id", _TEXT, "mail/smtp", "Name of the secret that is the password.", effect=MAIL),
-    Key("mail.smtp.timeout_ms", Integer(100, 600_000), "30000", "Time that the server has to answer.", effect=MAIL),
+    Key("mail.smtp.timeout_ms", Integer(100, 600_000), "30000", "Time that the server has for each answer.", effect=MAIL),
 )
 
 REST: tuple[Key, ...] = (

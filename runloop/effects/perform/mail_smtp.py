@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.dataclass import dataclass
+from runloop.effects.perform.mail_conversation import Conversation
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput, Where
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 Security = Literal["starttls", "tls", "none"]
 DEFAULT_PORTS: dict[str, int] = {"starttls": 587, "tls": 465, "none": 25}
-_EHLO_NAME = "[127.0.0.1]"  # the literal that says nothing of this machine; looking up its own name can take seconds
 
 _NO_SUCH_MECHANISM = frozenset({500, 502, 504})
 """Answers to AUTH that speak of the mechanism, not of the password (RFC 4954 4.2.4 and 6)."""
@@ -61,17 +61,17 @@ class SmtpSession:
     def __init__(self, settings: SmtpSettings, tls: ssl.SSLContext | None) -> None:
         check_smtp(settings)
         self._settings, self._tls = settings, tls
-        self._smtp: smtplib.SMTP | None = None
+        self._sock: socket.socket | None = None
+        self._smtp: Conversation | None = None
         self._text_started = False
         self._aborted = False
 
     def abort(self) -> None:
         """Close the connection under the delivery, or give it up as soon as it is made."""
         self._aborted = True
-        sock = self._smtp.sock if self._smtp else None
-        if sock is not None:
+        if self._sock is not None:
             with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)  # TLS's own would take itself out of the hands of who reads
 
     def deliver(self, mail: Mail, password: str | None) -> None:
         """Hand the message in. Raises :class:`CallError`; ``outcome_unknown`` when the answer to the text was lost."""
@@ -89,17 +89,30 @@ class SmtpSession:
     def _connect(self) -> None:
         settings = self._settings
         port, timeout = settings.port or DEFAULT_PORTS[settings.security], settings.timeout_ms / 1000
-        tls = (self._tls or ssl.create_default_context()) if settings.security != "none" else None
+        self._sock = socket.create_connection((settings.host, port), timeout)
         if settings.security == "tls":
-            self._smtp = smtplib.SMTP_SSL(settings.host, port, local_hostname=_EHLO_NAME, timeout=timeout, context=tls)
-        else:
-            self._smtp = smtplib.SMTP(settings.host, port, local_hostname=_EHLO_NAME, timeout=timeout)
+            self._protect(self._sock)
         if self._aborted:
             raise smtplib.SMTPServerDisconnected("the call was cancelled")
+        self._smtp = Conversation(self._sock, settings.host, timeout)
         self._smtp.ehlo_or_helo_if_needed()
         if settings.security == "starttls":
-            self._smtp.starttls(context=tls)
-            self._smtp.ehlo()
+            self._start_tls(self._smtp)
+
+    def _start_tls(self, smtp: Conversation) -> None:
+        if not smtp.has_extn("starttls"):
+            raise smtplib.SMTPNotSupportedError("the server offers no STARTTLS")
+        code, reply = smtp.docmd("STARTTLS")
+        if code != 220 or smtp.sock is None:
+            raise smtplib.SMTPResponseException(code, reply)
+        smtp.protected(self._protect(smtp.sock))
+
+    def _protect(self, sock: socket.socket) -> socket.socket:
+        tls = self._tls or ssl.create_default_context()
+        protected = tls.wrap_socket(sock, server_hostname=self._settings.host, do_handshake_on_connect=False)
+        self._sock = protected  # before anything is said over it: whoever aborts reaches it
+        protected.do_handshake()
+        return protected
 
     def _log_in(self, password: str | None) -> None:
         user, host = self._settings.user, self._settings.host
@@ -111,7 +124,7 @@ class SmtpSession:
             raise CallError(CallErrorKind.UNAVAILABLE, message, code="mail.auth", hint=hint)
         self._authenticate(self._smtp, user, password or "")
 
-    def _authenticate(self, smtp: smtplib.SMTP, user: str, password: str) -> None:
+    def _authenticate(self, smtp: Conversation, user: str, password: str) -> None:
         """Log in by one mechanism: a password that is refused once is not offered again, for servers lock accounts after a few."""
         ways: dict[str, Any] = {"PLAIN": smtp.auth_plain, "LOGIN": smtp.auth_login, "CRAM-MD5": smtp.auth_cram_md5}
         offered = smtp.esmtp_features.get("auth", "").upper().split()
@@ -143,11 +156,7 @@ class SmtpSession:
         code, reply = smtp.mail(mail.sender, options)
         if code != 250:
             raise smtplib.SMTPSenderRefused(code, reply, mail.sender)
-        answers = {recipient: smtp.rcpt(recipient) for recipient in mail.recipients}
-        refused = {recipient: answer for recipient, answer in answers.items() if answer[0] not in {250, 251}}
-        if refused:
-            smtp.rset()
-            raise smtplib.SMTPRecipientsRefused(refused)
+        self._name_recipients(smtp, mail)
         code, reply = smtp.docmd("DATA")
         if code != 354:
             raise smtplib.SMTPDataError(code, reply)
@@ -160,6 +169,20 @@ class SmtpSession:
         if code >= 400:
             raise smtplib.SMTPDataError(code, reply)
 
+    def _name_recipients(self, smtp: Conversation, mail: Mail) -> None:
+        refused: dict[str, tuple[int, bytes]] = {}
+        for recipient in mail.recipients:
+            try:
+                answer = smtp.rcpt(recipient)
+            except smtplib.SMTPServerDisconnected:
+                if refused:  # it hung up on one whom it had refused: that is its answer
+                    break
+                raise
+            if answer[0] not in {250, 251}:
+                refused[recipient] = answer
+        if refused:
+            raise smtplib.SMTPRecipientsRefused(refused)
+
     def _unknown(self, mail: Mail, what: str) -> CallError:
         return CallError(
             CallErrorKind.UNAVAILABLE,
@@ -171,11 +194,9 @@ class SmtpSession:
 
     def _close(self) -> None:
         if self._smtp is not None:
-            with suppress(OSError):
-                if self._smtp.sock is not None:
-                    self._smtp.sock.settimeout(_FAREWELL_S)
-                self._smtp.quit()
-            self._smtp.close()
+            self._smtp.part(_FAREWELL_S)
+        if self._sock is not None:
+            self._sock.close()
 
     def _not_sent(self, error: Exception, password: str | None) -> CallError:
         host = self._settings.host
