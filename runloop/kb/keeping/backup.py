@@ -20,7 +20,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.kb.database import connect, create_directory, free_in, sync_directory, translated
 from runloop.kb.errors import BackupBroken, BackupRefused, LedgerFull
-from runloop.kb.keeping.copying import Copied, copy_tree, digest, sync_tree, tree
+from runloop.kb.keeping.copying import Copied, copy_tree, digest, regular, sync_tree, tree
 from runloop.kb.keeping.locks import one_keeper
 from runloop.kb.keeping.progress import silent
 from runloop.kb.keeping.scratch import scratch
@@ -173,7 +173,8 @@ def read_backup(path: Path, *, progress: Progress = silent) -> tuple[Manifest, V
 def read_list(path: Path) -> Manifest:
     """The list of a backup, unverified. Raises BackupBroken where there is none that can be understood."""
     try:
-        data = (path / LIST).read_bytes()
+        with regular(path / LIST) as file:
+            data = file.read()
         manifest = msgspec.convert(msgspec.json.decode(data), Manifest, strict=True)
     except OSError as error:
         raise _broken(path, f"is no backup: {LIST}: {error.strerror}") from None

@@ -108,6 +108,8 @@ def _file(at: Checked) -> Iterator[Broken]:
     for (said,) in at.db.execute("PRAGMA integrity_check(1)"):
         if said != "ok":
             yield Broken(0, "the file of the ledger", "whole", str(said))
+    for kind, name in at.db.execute("SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'view')"):
+        yield Broken(0, "the file of the ledger", "tables and indexes alone", f"a {kind} {name!r}, which would act on what is written")
 
 
 def _checkpoints(at: Checked) -> Iterator[Broken]:

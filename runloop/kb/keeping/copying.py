@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -28,10 +30,19 @@ class Copied:
     blake3: str
 
 
+def regular(path: Path) -> BinaryIO:
+    """A regular file, opened without waiting for whoever writes to a pipe. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
 def digest(path: Path) -> tuple[int, str]:
     """Size and BLAKE3 of a file, read in pieces."""
     hasher, size = blake3(), 0
-    with path.open("rb") as file:
+    with regular(path) as file:
         while piece := file.read(_PIECE):
             hasher.update(piece)
             size += len(piece)

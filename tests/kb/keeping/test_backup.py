@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 
 import pytest
@@ -131,6 +132,15 @@ def test_only_so_many_are_kept_and_only_of_this_ledger(home, tmp_path, contact):
     assert [path.name for path in last.removed] == ["b2", "b1", "b0"]
     assert sorted(path.name for path in home.backups.iterdir()) == ["b3", "b4", "empty", "foreign", "mine.txt"]
     assert read_list(made[3].path).head_id == 6
+
+
+@pytest.mark.parametrize("file", ["backup.json", "events.sqlite", "kept/bundles/abc/agent.py"])
+def test_a_pipe_in_a_backup_is_not_waited_for(home, file):
+    path = make(home).path / file
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BackupBroken, match="not a regular file"):
+        read_backup(home.backups / "one")
 
 
 @pytest.mark.parametrize("file", ["events.sqlite", "kept/bundles/abc/agent.py"])

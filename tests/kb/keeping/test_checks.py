@@ -97,6 +97,15 @@ def test_an_index_that_lacks_an_entry_is_found(base, behind):
     assert f"page {root}" in broken.actual
 
 
+@pytest.mark.parametrize("kind", ["TRIGGER odd AFTER INSERT ON events BEGIN DELETE FROM blobs; END", "VIEW odd AS SELECT 1"])
+def test_a_ledger_that_acts_on_what_is_written_is_found(base, behind, kind):
+    """As one that a stranger gives for a backup may."""
+    behind(base.ledger.path, f"CREATE {kind}")
+    broken = first(base)
+    assert (broken.what, broken.expected) == ("the file of the ledger", "tables and indexes alone")
+    assert "'odd'" in broken.actual
+
+
 @pytest.mark.parametrize(
     ("sql", "what"),
     [
