@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runloop.cli import context
-from runloop.errors import Unavailable
+from runloop.errors import RunloopError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -22,14 +23,24 @@ RESTART_S = 120.0
 """How long one that only follows does: long enough for an upgrade of the package, in which the daemon is away."""
 NOT_HERE = "run.not_here"
 """What the daemon says of an unfinished run that it does not have."""
+_OF_A_REQUEST = frozenset({"run", "request_id", "blob"})
+"""Fields of requests to which no option belongs: a person has typed the run, and the rest is ours."""
 _OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
 
 
 def waited(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What the coroutine gives, in an event loop of its own; nothing of loops is imported before there is something to wait for."""
+    """What the coroutine gives, in an event loop of its own; nothing of loops is imported before there is something to wait for.
+
+    What it raises names no field of a request to the daemon.
+    """
     import asyncio
 
-    return asyncio.run(coroutine)
+    try:
+        return asyncio.run(coroutine)
+    except RunloopError as error:
+        if error.where.key in _OF_A_REQUEST:
+            error.where = replace(error.where, key=None)
+        raise
 
 
 def own_settings() -> list[str]:

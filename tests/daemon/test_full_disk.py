@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import uuid
+from contextlib import suppress
 
 import pytest
 
@@ -26,24 +27,32 @@ def small_disk(daemon):
     subprocess.run(["umount", "-l", place], check=True)
 
 
+async def filled(link, place):
+    """Let the disk be full, whatever is given back on it meanwhile, and runs be held by that; what was submitted for it, each a run."""
+    asked = []
+    async with asyncio.timeout(30):
+        while (await link.ask("status"))["state"] != "stalled":
+            room = os.statvfs(place)
+            with (place / "filler").open("ab", buffering=0) as filler, suppress(OSError):
+                filler.write(b"x" * max(0, room.f_bavail * room.f_frsize - 64 * 1024))
+            if all(each.done() for each in asked):
+                asked += [asyncio.ensure_future(link.ask("submit", opening="writes", request_id=str(uuid.uuid4()))) for _ in range(8)]
+            await asyncio.sleep(0.02)
+    return asked
+
+
 async def test_runs_wait_for_room_and_go_on(daemon, small_disk):
     daemon.agent("writes", WRITES)
     daemon.opening("writes")
     daemon.start()
-    filler = small_disk / "filler"
     async with daemon.client() as link:
         await link.run((daemon.state / "openings" / "writes.yaml").read_text())  # what runs need is kept from here on
-        room = os.statvfs(small_disk)
-        filler.write_bytes(b"x" * max(0, room.f_bavail * room.f_frsize - 64 * 1024))
-        asked = asyncio.gather(*(link.ask("submit", opening="writes", request_id=str(uuid.uuid4())) for _ in range(8)))
-        async with asyncio.timeout(30):
-            while (status := await link.ask("status"))["state"] != "stalled":
-                await asyncio.sleep(0.02)
-        assert status["runs"]["failed"] == 0
-        filler.unlink()
-        await asked
+        asked = await filled(link, small_disk)
+        assert (await link.ask("status"))["runs"]["failed"] == 0
+        (small_disk / "filler").unlink()
+        await asyncio.gather(*asked)
         async with asyncio.timeout(60):
-            while (status := await link.ask("status"))["runs"]["succeeded"] < 9:
+            while (status := await link.ask("status"))["runs"]["succeeded"] < 1 + len(asked):
                 await asyncio.sleep(0.02)
         assert (status["state"], status["runs"]["failed"]) == ("ready", 0)
     assert "the disk is full: runs wait for room" in daemon.log()
@@ -55,18 +64,13 @@ async def test_a_submission_whose_requester_waits_no_longer_runs_once_there_is_r
     daemon.agent("writes", WRITES)
     daemon.opening("writes")
     daemon.start()
-    filler, request_id = small_disk / "filler", str(uuid.uuid4())
+    request_id = str(uuid.uuid4())
     submit = {"verb": "submit", "opening": "writes", "request_id": request_id}
     async with daemon.client() as link:
         await link.run((daemon.state / "openings" / "writes.yaml").read_text())  # what runs need is kept from here on
-        room = os.statvfs(small_disk)
-        filler.write_bytes(b"x" * max(0, room.f_bavail * room.f_frsize - 64 * 1024))
-        filling = [asyncio.ensure_future(link.ask("submit", opening="writes", request_id=str(uuid.uuid4()))) for _ in range(8)]
-        async with asyncio.timeout(30):
-            while (await link.ask("status"))["state"] != "stalled":
-                await asyncio.sleep(0.02)
+        filling = await filled(link, small_disk)
         told = (await link.client.request("rlp/ctrl", "intent.ctrl.request.v1", submit, 2000)).payload["error"]
-        filler.unlink()
+        (small_disk / "filler").unlink()
         records = await link.follow(request_id)
         ended = (await words.to_end(records))[-1]["kind"]
         again = await link.ask("submit", opening="writes", request_id=request_id)
