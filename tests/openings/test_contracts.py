@@ -6,6 +6,7 @@ import pytest
 from tests_openings_helpers import begun, ended, only, started
 
 from runloop.openings import Plan
+from runloop.openings.contract import faults
 from runloop.openings.states import (
     Begin,
     Failure,
@@ -23,6 +24,7 @@ from runloop.openings.states import (
     Tick,
     Warn,
 )
+from runloop.schemas import StepsError
 
 SCHEMA = {"type": "object", "properties": {"score": {"type": "integer"}}, "required": ["score"]}
 GOOD, BAD = {"out": [{"score": 7}]}, {"out": [{"score": "high"}]}
@@ -167,3 +169,24 @@ def test_the_gate_of_a_contract_is_opened_again_after_a_restart(opening):
 
     assert commands == [OpenGate("a", 1, 1, MESSAGE, ("accept", "retry", "reject"), None, BAD)]
     assert ended(plan.step(GateAnswered("a", 1, "accept"), 10)) == {"a": "ok"}
+
+
+def test_what_was_found_before_is_not_looked_for_again(opening):
+    fault = {"message": "too low", "path": "score", "rule": "minimum"}
+
+    commands = judged(opening).step(NodeSucceeded("a", 1, GOOD, faults=[fault]), 0)
+
+    assert commands[1].inputs["feedback"][0]["errors"] == [fault]
+    assert ended(judged(opening).step(NodeSucceeded("a", 1, BAD, faults=[]), 0)) == {"a": "ok"}
+
+
+def test_a_check_may_be_given_up_after_so_many_steps_and_else_that_is_a_fault(opening, monkeypatch):
+    contract = opening({"a": {"output": {"schema": {"items": SCHEMA}}}}).node("a").output
+    outputs = {"out": [[{"score": number} for number in range(100)]]}
+    with pytest.raises(StepsError, match="more than 50 steps"):
+        faults(contract, outputs, 50)
+    assert faults(contract, outputs, 100_000) == []
+
+    monkeypatch.setattr("runloop.schemas.MOST_STEPS", 50)
+    [fault] = faults(contract, outputs)
+    assert "more than 50 steps" in fault["message"]
