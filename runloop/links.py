@@ -1,9 +1,12 @@
-"""Paths with their links followed."""
+"""Paths that somebody names: with their links followed, and opened where they lead to a file."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def followed(path: str | os.PathLike[str]) -> Path:
@@ -12,3 +15,12 @@ def followed(path: str | os.PathLike[str]) -> Path:
     ``Path.resolve`` raises RuntimeError for a circle before Python 3.13.
     """
     return Path(os.path.realpath(path))
+
+
+def regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """A regular file, opened without waiting for whoever writes to a pipe. Raises OSError, and ValueError for what is no path."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +18,7 @@ from runloop.cli.options import LinesOption
 from runloop.cli.params import param_pairs, strict_json
 from runloop.cli.showing import RunShown, exit_code, run_shown, show_compiling
 from runloop.dataclass import dataclass
-from runloop.errors import EXIT_OK, InvalidInput, RunloopError, Where
+from runloop.errors import EXIT_OK, InvalidInput, Where
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
@@ -32,6 +30,7 @@ app = typer.Typer(add_completion=False, help="Go on from any point of a run, wit
 
 
 _OPTIONS = {"at": "--at", "answers": "--answer", "params": "--param", "agents": "--agent"}
+"""Fields of a fork by the options that give them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +73,9 @@ def fork(
         raise InvalidInput("--detach and --local exclude each other", code="cli.usage", hint="a run in this process ends with it")
     settings = context.settings()
     wanted = _wanted(run, at, param or [], answer or [], agent or [], yes=yes)
-    with _as_options():
-        return _made(wanted, settings, detach=detach, local=local, as_json=as_json, as_table=as_table)
-
-
-def _made(wanted: _Wanted, settings: Settings, *, detach: bool, local: bool, as_json: bool, as_table: bool) -> int:
     if detach:
-        return waited(_detach(wanted, settings, as_json=as_json, as_table=as_table))
-    return waited(_fork(wanted, settings, run_shown(wanted.opening, as_json=as_json, as_table=as_table), local=local))
-
-
-@contextmanager
-def _as_options() -> Iterator[None]:
-    """Fields of a fork by the options that give them."""
-    try:
-        yield
-    except RunloopError as error:
-        if error.where.key in _OPTIONS:
-            error.where = replace(error.where, key=_OPTIONS[error.where.key])
-        raise
+        return waited(_detach(wanted, settings, as_json=as_json, as_table=as_table), _OPTIONS)
+    return waited(_fork(wanted, settings, run_shown(wanted.opening, as_json=as_json, as_table=as_table), local=local), _OPTIONS)
 
 
 def _wanted(ref: str, at: str | None, params: list[str], answers: list[str], agents: list[str], *, yes: bool) -> _Wanted:

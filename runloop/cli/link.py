@@ -10,7 +10,7 @@ from runloop.cli import context
 from runloop.errors import RunloopError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
     from runloop.client import Client
     from runloop.config import Settings
@@ -23,23 +23,24 @@ RESTART_S = 120.0
 """How long one that only follows does: long enough for an upgrade of the package, in which the daemon is away."""
 NOT_HERE = "run.not_here"
 """What the daemon says of an unfinished run that it does not have."""
-_OF_A_REQUEST = frozenset({"run", "request_id", "blob"})
+_OF_A_REQUEST = dict.fromkeys(("run", "request_id", "blob"))
 """Fields of requests to which no option belongs: a person has typed the run, and the rest is ours."""
 _OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
 
 
-def waited(coroutine: Coroutine[Any, Any, T]) -> T:
+def waited(coroutine: Coroutine[Any, Any, T], options: Mapping[str, str] | None = None) -> T:
     """What the coroutine gives, in an event loop of its own; nothing of loops is imported before there is something to wait for.
 
-    What it raises names no field of a request to the daemon.
+    What it raises names no field of a request to the daemon, but the one of ``options`` that gives it.
     """
     import asyncio
 
     try:
         return asyncio.run(coroutine)
     except RunloopError as error:
-        if error.where.key in _OF_A_REQUEST:
-            error.where = replace(error.where, key=None)
+        shown = {**_OF_A_REQUEST, **(options or {})}
+        if error.where.key in shown:
+            error.where = replace(error.where, key=shown[error.where.key])
         raise
 
 

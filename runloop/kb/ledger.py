@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from runloop.kb.writer import StallListener
 
 _RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs
-_RUN_ENDS = "'run.submitted', 'run.started', 'run.finished'"
+_RUN_BOUNDS = "'run.submitted', 'run.started', 'run.finished'"
 _FIRST = f"coalesce((SELECT min(id) FROM events WHERE run_id = ? AND {_RUN_STARTS}), 0)"  # noqa: S608 - only placeholders
 _WINDOW, _WIDEST = 1024, 65_536
 """How many events are looked at for the first records of a run, and at once at most: a run costs its span, not the ledger's length."""
@@ -221,7 +221,7 @@ class Ledger:
     def children(self, run_id: str) -> list[str]:
         """Ids of the runs that this run started, oldest first; looks no further than its end."""
         sql = f"""SELECT run_id, run_id = ?1, kind FROM events
-                  WHERE id BETWEEN ?2 AND ?3 AND kind IN ({_RUN_ENDS}) AND instr(payload_json, ?1)
+                  WHERE id BETWEEN ?2 AND ?3 AND kind IN ({_RUN_BOUNDS}) AND instr(payload_json, ?1)
                   AND (run_id = ?1 OR json_extract(payload_json, '$.parent_run_id') = ?1) ORDER BY id"""  # noqa: S608 - only placeholders
         found: dict[str, None] = {}
         for first, last in self._spans(self._first_of(run_id)):
@@ -286,18 +286,17 @@ class Ledger:
         """From the event ``at`` on; 2 µs for each event in between."""
         sql = f"""SELECT {COLUMNS} FROM events WHERE id BETWEEN ? AND ? AND instr(payload_json, ?) AND run_id = ?
                   ORDER BY id LIMIT ?"""  # noqa: S608 - placeholders
-        window = _WINDOW
-        while at <= (head := self.head().id):
-            last = min(at + window - 1, head)  # what comes after the head is for the next look
-            with self.reading() as db:
-                events = [stored(row) for row in db.execute(sql, (at, last, run_id, run_id, _WINDOW))]
-            for event in events:
-                if (event.payload.get("seq") or 0) > after_seq:
-                    yield event
-                if event.kind == "run.finished":
-                    return
-            at = (events[-1].id if len(events) == _WINDOW else last) + 1
-            window = min(2 * window, _WIDEST)
+        for begin, last in self._spans(at):
+            first = begin
+            while first <= last:
+                with self.reading() as db:
+                    events = [stored(row) for row in db.execute(sql, (first, last, run_id, run_id, _WINDOW))]
+                for event in events:
+                    if (event.payload.get("seq") or 0) > after_seq:
+                        yield event
+                    if event.kind == "run.finished":
+                        return
+                first = (events[-1].id if len(events) == _WINDOW else last) + 1
 
     def _spans(self, at: int) -> Iterator[tuple[int, int]]:
         """Stretches of events from ``at`` to the head, the first and the last id of each, ever wider."""

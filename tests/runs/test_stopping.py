@@ -291,19 +291,20 @@ def ends(monkeypatch):
     return SimpleNamespace(both=both, kept=kept)
 
 
-def racing(b):
-    """RACE's agents; what "slow" would do can be seen of the model."""
+async def racing(b, ends):
+    """RACE under way, up to where both ends have come; what "slow" would do can be seen of the model."""
     b.agent("one", ASKS.replace("run()", "run(go)"), caps=MODEL, ports_in=("go",))
     b.agent("two", "@agent\ndef run():\n    return {'out': 2}\n")
     b.agent("last", "@agent\ndef run(**_):\n    return {'out': 1}\n", ports_in=("in",))
+    run = await b.submit(RACE)
+    driving = asyncio.create_task(b.manager.drive(run))
+    await ends.both.wait()
+    return run, driving
 
 
 async def test_an_attempt_that_is_stopped_in_the_step_in_which_it_starts_does_nothing(bench, ends):
     async with bench() as b:
-        racing(b)
-        run = await b.submit(RACE)
-        driving = asyncio.create_task(b.manager.drive(run))
-        await ends.both.wait()
+        run, driving = await racing(b, ends)
         for end in sorted(ends.kept, key=lambda end: end.node):  # "before" lets "slow" start, "quick" makes it needless
             run.tell(end)
 
@@ -313,10 +314,7 @@ async def test_an_attempt_that_is_stopped_in_the_step_in_which_it_starts_does_no
 
 async def test_an_attempt_that_is_stopped_while_a_pause_holds_it_back_does_not_begin_when_the_run_goes_on(bench, ends):
     async with bench() as b:
-        racing(b)
-        run = await b.submit(RACE)
-        driving = asyncio.create_task(b.manager.drive(run))
-        await ends.both.wait()
+        run, driving = await racing(b, ends)
         await pause(run, "lunch")
         for end in sorted(ends.kept, key=lambda end: end.node):
             run.tell(end)

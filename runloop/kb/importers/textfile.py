@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from runloop.errors import InvalidInput
+from runloop.links import regular
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -43,16 +44,13 @@ class Unreadable(Exception):  # noqa: N818 - named for what it is; never an erro
 def opened(path: str | Path) -> Iterator[BinaryIO]:
     """A regular file, opened without waiting for a FIFO's writer; raises :class:`Unreadable`, also for errors while it is read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from error
+        file = regular(path)
     except ValueError as error:
         raise Unreadable(str(error)) from error
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from error
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise Unreadable("not a regular file")
-        with os.fdopen(handle, "rb") as file:
+        with file:
             yield file
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from error

@@ -20,12 +20,12 @@ from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.kb.database import connect, create_directory, free_in, sync_directory, translated
 from runloop.kb.errors import BackupBroken, BackupRefused, LedgerFull
-from runloop.kb.keeping.copying import Copied, copy_tree, digest, regular, sync_tree, tree
+from runloop.kb.keeping.copying import Copied, copy_tree, digest, sync_tree, tree
 from runloop.kb.keeping.locks import one_keeper
 from runloop.kb.keeping.progress import silent
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
-from runloop.links import followed
+from runloop.links import followed, regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

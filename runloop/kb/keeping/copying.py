@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -13,6 +11,7 @@ from blake3 import blake3
 from runloop.dataclass import dataclass
 from runloop.kb.database import sync_directory, translated
 from runloop.kb.keeping.scratch import scratch
+from runloop.links import regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +27,6 @@ class Copied:
     path: str
     bytes: int
     blake3: str
-
-
-def regular(path: Path) -> BinaryIO:
-    """A regular file, opened without waiting for whoever writes to a pipe. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return os.fdopen(handle, "rb")
 
 
 def digest(path: Path) -> tuple[int, str]:
