@@ -84,3 +84,14 @@ def run():
     return [[sys.getrefcount(each) >= 1 << 30 for each in objects] for objects in (there, own)]
 """
     assert await run(source) == [[True] * 8, [False] * 4]
+
+
+async def test_nearly_all_that_the_collector_knew_before_an_agent_is_counted_no_more(run):
+    source = """
+import gc, sys
+def run():
+    gc.unfreeze()
+    known = gc.get_objects()
+    return sum(sys.getrefcount(each) >= 1 << 30 for each in known) / len(known)
+"""
+    assert await run(source) > 0.99

@@ -19,8 +19,9 @@ _ROOM = 1 << 20
 
 def count() -> bytearray:
     """Every object that can be reached from one that the collector knows, and lives on."""
+    end = id(bytes(_ROOM))  # itself, unlike that of a bytearray, whose small head lies anywhere
     listed = bytearray(_ROOM)  # first, so that what else is needed lies behind it and is free again afterwards
-    seen = bytearray(id(listed) // _UNIT // 8 + 1)
+    seen = bytearray(end // _UNIT // 8 + 1)
     at = begin = len(MARK) + _HEADER.size
     for known in gc.get_objects():
         at = _count_from(known, seen, listed, at)
