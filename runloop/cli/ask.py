@@ -11,7 +11,7 @@ import typer
 from runloop.cli import context, masking, output
 from runloop.cli.link import waited
 from runloop.cli.options import LinesOption
-from runloop.cli.requests import bare, candidates, chosen_of, understood
+from runloop.cli.requests import bare, candidates, chosen_of, understood, warn_unusable
 from runloop.cli.showing import Unshown, run_shown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
 
@@ -67,8 +67,7 @@ def _request(line: str, settings: Settings, opening: str | None) -> Request:
     from runloop.router.requests.matching import meant
 
     known, unusable = candidates(settings)
-    for why in unusable:
-        output.print_warning("ask.unusable_opening", why)
+    warn_unusable(unusable)
     if opening is not None:
         return Request(line, known, meant(line, [_named(opening, known)]), 0)
     return understood(line, settings, known)

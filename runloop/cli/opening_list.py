@@ -11,7 +11,7 @@ from runloop.errors import EXIT_OK
 
 def list_openings(json: JsonOption = False, table: TableOption = False) -> int:
     """List the openings that can be used by name: what each is for, its parameters, and where it lies. What cannot be read is told."""
-    from runloop.cli.requests import candidates
+    from runloop.cli.requests import candidates, warn_unusable
 
     known, unusable = candidates(context.settings())
     rows = [
@@ -30,6 +30,5 @@ def list_openings(json: JsonOption = False, table: TableOption = False) -> int:
         for each in known
     ]
     output.print_rows(("opening", "for", "params", "file"), rows, as_json=json, as_table=table, empty="no openings", data=data)
-    for why in unusable:
-        output.print_warning("ask.unusable_opening", why)
+    warn_unusable(unusable)
     return EXIT_OK

@@ -28,6 +28,8 @@ CHOOSER = "choose_opening"
 """The opening that asks a model which of several a request means; no request means it."""
 LINE_PARAMS = ("question", "prompt", "request", "text")
 """Parameters of the default opening that may take the whole line, the first that it has."""
+UNUSABLE_NAMED = 8
+"""So many openings that cannot be read are told by name before a list or an answer; the rest are counted."""
 ZONE_PARAM = "utc_offset_s"
 """The parameter of the default opening that takes how far the clock of who asks is ahead of UTC, where it has it."""
 
@@ -152,6 +154,17 @@ def candidates(settings: Settings) -> tuple[list[Askable], list[str]]:
         examples = tuple((example.text, example.pieces) for example in opening.examples)
         found.append(Askable(Candidate(name, opening.goals, examples, opening.params), opening, text))
     return found, unusable
+
+
+def warn_unusable(unusable: Sequence[str]) -> None:
+    """Say on stderr which openings were left out and why: the first ones by name, the others by their number."""
+    from runloop.cli import output
+
+    named = UNUSABLE_NAMED if len(unusable) > UNUSABLE_NAMED + 1 else len(unusable)
+    for why in unusable[:named]:
+        output.print_warning("ask.unusable_opening", why)
+    if rest := len(unusable) - named:
+        output.print_warning("ask.unusable_opening", f"{rest} more openings cannot be asked for; `rlp opening check FILE` tells why")
 
 
 def bare(words: str, settings: Settings) -> str:

@@ -213,6 +213,16 @@ def test_openings_are_listed_with_what_they_are_for_and_how_they_are_asked_for(h
     assert ("assistant" in found, "broken cannot be asked for" in listed.stderr) == (True, True)
 
 
+def test_of_many_openings_that_cannot_be_read_a_few_are_named_and_the_rest_counted(home):
+    (home.state / "openings").mkdir(exist_ok=True)
+    for number in range(30):
+        (home.state / "openings" / f"broken{number}.yaml").write_text("version: 7\n")
+
+    told = home.rlp("opening", "list", "--json").stderr.splitlines()
+
+    assert (len(told), "broken0 cannot be asked for" in told[0], "22 more openings" in told[-1]) == (9, True, True)
+
+
 MODEL = """
 models:
   default: local:ok
