@@ -123,6 +123,8 @@ def outcome(error: BaseException) -> int:
     if isinstance(error, OSError) and (full := output.stdout_error()) is not None:
         output.abandon_stdout()
         return _report(output.unwritable(full))
+    if isinstance(error, UnicodeEncodeError) and (bad := output.no_text(error)) is not None:
+        return _report(bad)
     return _report_unexpected(error)
 
 

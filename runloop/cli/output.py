@@ -44,7 +44,7 @@ class TableStyle:
 
 
 def prepare_streams() -> None:
-    """Let no character that the terminal's encoding lacks raise while printing, and no closed stream be missed.
+    """Let no character that the terminal's encoding lacks raise while printing or typing, and no closed stream be missed.
 
     A standard descriptor that was closed (``rlp … >&-``) leads nowhere from now on: otherwise the next file that is opened, the ledger
     perhaps, would get its number and with it whatever somebody prints there.
@@ -57,10 +57,10 @@ def prepare_streams() -> None:
                 os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
     codecs.register_error(LACKING, _instead)
-    for stream in (sys.stdout, sys.stderr):
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, LACKING), (sys.stderr, LACKING)):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors=LACKING)
+            reconfigure(errors=errors)
 
 
 def _instead(error: UnicodeError) -> tuple[str, int]:
@@ -98,6 +98,17 @@ def unwritable(error: OSError) -> RunloopError:
         code="cli.output",
         hint="make room, or send the output somewhere else; of a run the ledger has all",
     )
+
+
+def no_text(error: UnicodeEncodeError) -> RunloopError | None:
+    """What was typed, or the name of a place, has bytes that are no text, as Python hands them on; None for anything else."""
+    from runloop.errors import InvalidInput
+    from runloop.text import legible
+
+    if not "\udc80" <= error.object[error.start] <= "\udcff":
+        return None
+    hint = "set the terminal to UTF-8, or convert what you type (iconv -f LATIN1 -t UTF-8); rename what has such a name"
+    return InvalidInput(f"{legible(error.object)[:80]!r} holds bytes that are no UTF-8", code="cli.not_text", hint=hint)
 
 
 def abandon_stdout() -> None:

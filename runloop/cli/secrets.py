@@ -192,6 +192,8 @@ def _value(name: str) -> str:
             value = getpass(f"{name}: ")
         except EOFError:
             raise typer.Abort from None
+        except UnicodeDecodeError:
+            raise _no_value("is not what this terminal's encoding writes") from None
     else:
         try:
             value = sys.stdin.buffer.read().decode("utf-8")

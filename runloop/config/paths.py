@@ -77,12 +77,13 @@ def find_base(env: Mapping[str, str]) -> Base:
 
 
 def _require_text(path: Path, where: Where, hint: str) -> None:
-    """Raise where a path has bytes that are no text: SQLite and the ledger have paths as text."""
+    """Raise where a path is not the UTF-8 that SQLite makes of its text: it has other bytes, or the locale has another encoding."""
     try:
-        str(path).encode()
+        if str(path).encode() == os.fsencode(path):
+            return
     except UnicodeEncodeError:
-        shown = ascii(str(path))
-        raise ConfigError(f"the path {shown} is not UTF-8", code="config.path_not_text", where=where, hint=hint) from None
+        pass
+    raise ConfigError(f"the path {str(path)!a} is not UTF-8", code="config.path_not_text", where=where, hint=hint)
 
 
 def _absolute(env: Mapping[str, str], name: str, home: Path | None = None) -> Path | None:

@@ -121,7 +121,7 @@ class _Search:
 
     def _written(self) -> _Written:
         if self._wrote is None:
-            self._wrote = _Written() if self._sort or self._folder is None else self._newest_writings(Path(self._path()))
+            self._wrote = _Written() if self._sort or self._folder is None else self._newest_writings(Path(self._absolute(self._rest)))
         return self._wrote
 
     def _newest_writings(self, path: Path) -> _Written:
@@ -258,7 +258,7 @@ class _Search:
         """A file on this disk, by its content: wherever it lies now, and whatever it is called."""
         if self._sort or self._folder is None:
             return
-        data = _content(Path(self._path()))
+        data = _content(Path(self._absolute(self._rest)))
         if data is None:
             return
         sha256, own = hashlib.sha256(data).hexdigest(), blake3(data).hexdigest()
@@ -276,7 +276,8 @@ class _Search:
         return list(self._db.execute(sql, values).fetchall())
 
     def _path(self) -> str:
-        return self._absolute(self._rest)
+        """The path that is meant, as records have it: in a folder whose name is no text there is none of them."""
+        return legible(self._absolute(self._rest))
 
     def _absolute(self, text: str) -> str:
         return text if self._folder is None else os.path.normpath(self._folder / at_home(text))

@@ -142,6 +142,30 @@ def test_an_unexpected_error_is_one_line_and_never_a_traceback(capsys, verb):
     assert "Traceback" not in printed
 
 
+def test_bytes_that_are_no_text_are_named_and_not_called_a_defect(capsys, verb):
+    def command(word: str) -> None:
+        word.encode()
+
+    verb(command)
+    assert main.main(["try", "K\udce4se"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "error[cli.not_text]: 'K\ufffdse' holds bytes that are no UTF-8"
+
+
+def test_any_other_text_that_cannot_be_written_is_a_defect(capsys, verb):
+    def command() -> None:
+        "\ud800".encode()
+
+    verb(command)
+    assert (main.main(["try"]), "runloop.internal" in capsys.readouterr().err) == (1, True)
+
+
+def test_an_answer_that_is_no_text_in_the_encoding_of_the_terminal_is_read():
+    script = "from runloop.cli import output; output.prepare_streams(); print(ascii(output.heard('Where? ')))"
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    result = subprocess.run([sys.executable, "-c", script], input=b"K\xe4se\n", capture_output=True, env=env, check=False)
+    assert (result.returncode, result.stdout) == (0, b"'K\\udce4se'\n")
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError(24, "Too many open files"), RuntimeError("can't start new thread"), MemoryError()],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import threading
 
 import keyring
@@ -11,7 +12,7 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.errors import PasswordSetError
 
-from runloop.cli import doctor
+from runloop.cli import doctor, output
 from runloop.config import load
 from runloop.effects.perform import secrets
 
@@ -169,6 +170,14 @@ def test_what_is_no_key_and_no_password_is_refused(rlp, home, typed, no_keyring,
     typed(data)
     code, _, err = silent(rlp, "set", "a")
     assert (code, err.splitlines()[0], (home / "secrets").exists()) == (2, f"error[secrets.value]: the value {why}", False)
+
+
+def test_what_is_typed_in_another_encoding_than_the_terminals_is_refused(rlp, home, no_keyring, monkeypatch):
+    monkeypatch.setattr(output, "is_terminal", lambda stream: stream is sys.stdin)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: b"K\xe4se".decode())
+    code, _, err = silent(rlp, "set", "a")
+    said = "error[secrets.value]: the value is not what this terminal's encoding writes"
+    assert (code, err.splitlines()[0], (home / "secrets").exists()) == (2, said, False)
 
 
 @pytest.mark.parametrize(("data", "value"), [("a\r\n", "a"), ("two\nlines\n", "two\nlines"), (" spaced ", " spaced ")])

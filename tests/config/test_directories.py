@@ -70,6 +70,14 @@ def test_a_directory_whose_name_is_no_text_is_an_error_that_says_which_variable_
     )
 
 
+def test_a_directory_is_not_taken_for_another_of_the_name_that_its_bytes_have_in_utf_8(monkeypatch):
+    monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("latin-1"))
+    for name in ("/f\xfcr", "/\U0001f98a"):
+        with pytest.raises(ConfigError) as caught:
+            find_base({"HOME": "/h", "RUNLOOP_HOME": name})
+        assert caught.value.code == "config.path_not_text"
+
+
 def test_a_path_in_a_setting_is_text(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(env={"HOME": str(tmp_path), "RUNLOOP__KB__ROOT_DIR": "/k\udce9"})

@@ -499,6 +499,10 @@ def test_a_home_that_nobody_has_is_a_name_like_any_other(kb, tmp_path):
     assert kb.find("~nobody-of-that-name/x", tmp_path) == []
 
 
+def test_in_a_folder_whose_name_is_no_text_nothing_is_known(kb, tmp_path):
+    assert kb.find("x", tmp_path / "K\udce4se") == []
+
+
 def test_what_may_be_several_things_lists_how_to_say_each(kb, contact):
     kb.ledger.append([contact(f"Ada {number}", f"ada{number}@x.example") for number in range(MAX_CANDIDATES + 5)])
     with pytest.raises(InvalidInput) as caught:

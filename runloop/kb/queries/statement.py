@@ -115,6 +115,8 @@ class _Statement:
             raise QueryLimit(f"a value is larger than {MAX_VALUE} bytes", hint="select less of it, with substr()") from None
         except (apsw.NoMemError, MemoryError):
             raise greedy() from None
+        except UnicodeEncodeError:
+            raise QueryRefused("the query holds bytes that are no UTF-8", code="kb.bad_query", hint="set the terminal to UTF-8") from None
         except (apsw.SQLError, apsw.BindingsError, apsw.MismatchError, apsw.RangeError, ValueError) as error:
             message = str(error) if not self._refusal else self._refusal
             raise QueryRefused(message, code="kb.bad_query", hint=f"tables: {', '.join(self._tables)}") from None

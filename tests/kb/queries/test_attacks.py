@@ -198,6 +198,11 @@ def test_what_leads_past_the_masked_tables_is_refused(asked, sql):
     assert_nothing_shows(f"{caught.value.message} {caught.value.hint}")
 
 
+def test_a_query_that_is_no_text_says_so(asked):
+    with pytest.raises(QueryRefused, match="holds bytes that are no UTF-8"):
+        asked("SELECT 'K\udce4se'")
+
+
 def test_the_same_value_has_the_same_mask_in_every_table(laden, asked):
     [[mask]] = asked("SELECT email FROM contacts WHERE contact_key LIKE '0%' OR email LIKE '%example.com' LIMIT 1").rows
     assert mask == laden.redactor.text(ADDRESS)
