@@ -163,7 +163,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
     if verb not in VERBS:
-        raise _unknown_verb(verb)
+        raise _unknown_verb(verb, arguments)
     import typer
 
     from runloop.cli.commands import named_command
@@ -189,9 +189,10 @@ def _usage(error: Any, path: str) -> int:
     from runloop.cli.synonyms import instead
 
     path = ctx.command_path if ctx is not None else path
-    message, near = _nearest(error.format_message(), getattr(ctx, "command", None))
+    command = getattr(ctx, "command", None)
+    message, near = _nearest(error.format_message(), command)
     option = message.removeprefix("there is no option ")
-    other = instead(path, message.removeprefix("there is no command "))
+    other = instead(path, option.removeprefix("there is no command ")) or _too_many(message, path, command)
     before = next((each for each in GLOBALS if option in each.names), None)
     if before is not None:
         given = " ".join([option, *([before.metavar] if before.metavar else []), *path.split()[1:]])
@@ -200,9 +201,28 @@ def _usage(error: Any, path: str) -> int:
         meant = f"{other} "
     elif near and not near.startswith("-"):
         meant = f"Did you mean `{path} {near}`? "
+    elif near:
+        meant = f"Did you mean {near}? "
     else:
-        meant = f"Did you mean {near}? " if near else ""
+        meant = f"{_AS_PARAM.format(f'{option[2:]}=VALUE')} " if option.startswith("--") and _takes_params(command) else ""
     raise InvalidInput(message, code="cli.usage", hint=f"{meant}Run `{path} --help` for what it takes.") from error
+
+
+_AS_PARAM = "A parameter of the opening stands behind -p: `-p {}`."
+
+
+def _too_many(message: str, path: str, command: Any) -> str:
+    """What to say to a word too many: it is a parameter without its -p, or another verb takes it; empty where neither is so."""
+    from runloop.cli.synonyms import TOO_MANY
+
+    word = message.removeprefix("Got unexpected extra argument(s) (").removesuffix(")").partition(" ")[0]
+    if not message.startswith("Got unexpected extra argument"):
+        return ""
+    return _AS_PARAM.format(word) if "=" in word and _takes_params(command) else TOO_MANY.get(path, "")
+
+
+def _takes_params(command: Any) -> bool:
+    return any("-p" in each.opts for each in getattr(command, "params", ()))
 
 
 def _nearest(message: str, command: Any) -> tuple[str, str]:
@@ -220,11 +240,15 @@ def _nearest(message: str, command: Any) -> tuple[str, str]:
 
 
 def _near(word: str, known: Iterable[str]) -> str:
-    """The known word that is meant: the one with the same letters in another order, else the one that is most alike; none may be."""
+    """The known word that is meant: the one with the same letters in another order, else the one that is most alike; none may be.
+
+    The dashes of options are all alike, and do not count.
+    """
     from difflib import get_close_matches
 
-    found = get_close_matches(word, known, n=3, cutoff=0.5)
-    return next((each for each in found if sorted(each) == sorted(word)), found[0] if found else "")
+    bare = {each.lstrip("-"): each for each in known}
+    found = get_close_matches(word.lstrip("-"), bare, n=3, cutoff=0.6)
+    return bare[next((each for each in found if sorted(each) == sorted(word.lstrip("-"))), found[0])] if found else ""
 
 
 def _take_global_options(arguments: list[str]) -> list[str]:
@@ -288,13 +312,17 @@ def help_text() -> str:
     )
 
 
-def _unknown_verb(verb: str) -> InvalidInput:
-    kind = "option" if verb.startswith("-") else "verb"
+def _unknown_verb(verb: str, arguments: Sequence[str]) -> InvalidInput:
     from runloop.cli.synonyms import instead
 
+    if verb.startswith("-"):
+        near = _near(verb, [name for each in GLOBALS for name in each.names])
+        behind = next((each for each in arguments if each in VERBS), None)
+        after = f"Options of a verb stand behind it: `rlp {behind} {verb} …`." if behind else "`rlp --help` lists what there is."
+        return InvalidInput(f"unknown option {verb!r}", code="cli.unknown_verb", hint=f"Did you mean {near}?" if near else after)
     near = _near(verb, VERBS)
     hint = instead("rlp", verb) or (f"Did you mean `rlp {near}`?" if near else "`rlp --help` lists what there is.")
-    return InvalidInput(f"unknown {kind} {verb!r}", code="cli.unknown_verb", hint=hint)
+    return InvalidInput(f"unknown verb {verb!r}", code="cli.unknown_verb", hint=hint)
 
 
 def _wants_json_errors(arguments: Sequence[str]) -> bool:

@@ -227,7 +227,10 @@ def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
     for path in screen.made:
         output.print_line(f"made {path}")
     if result.status == "succeeded":
-        output.print_line(f"run {result.run_id} succeeded; `rlp trace {result.run_id[:8]}` shows every crossing")
+        shown = result.run_id[:8]
+        output.print_line(
+            f"run {result.run_id} succeeded; `rlp show {shown} --outputs` has what it gave, `rlp trace {shown}` every crossing"
+        )
     else:
         error = meta.get("error") or {}
         code = error.get("code", "")

@@ -59,12 +59,23 @@ SYNONYMS: Final[dict[str, dict[str, str]]] = {
         "get": "`rlp config explain KEY`.",
         **dict.fromkeys(("list", "ls"), "`rlp config show --all`."),
     },
+    "rlp opening new": dict.fromkeys(("--template", "--type"), "`--from TEMPLATE` names one."),
+    "rlp cancel": {
+        "--all": "`rlp pause --all` holds all runs at once, over restarts too; then cancel each, or `rlp resume` what may go on."
+    },
     "rlp shell": {
         **dict.fromkeys(("on", "install", "init"), "`rlp shell enable`."),
         **dict.fromkeys(("off", "uninstall", "remove"), "`rlp shell disable`."),
     },
 }
 """By the command that was called and the word that it does not know: what to say instead."""
+
+TOO_MANY: Final[dict[str, str]] = {
+    "rlp import": "`rlp kb import contacts FILE` (notes, mail, calendar, …) takes in what you have; this is for runs of `rlp export`.",
+    "rlp runs": "`rlp show RUN` shows one run.",
+    "rlp inbox": "`rlp approve ID` and `rlp deny ID` decide one.",
+}
+"""By the command that was called with a word too many: what takes it."""
 
 
 def instead(path: str, word: str) -> str:

@@ -89,6 +89,7 @@ def test_help_for_a_verb_is_the_verbs_own(capsys, verb):
         ("stop", "`rlp down` stops the daemon, `rlp cancel RUN` a run."),
         ("ps", "`rlp runs` lists runs, `rlp inbox` what waits for you."),
         ("zzzzzz", "`rlp --help` lists what there is."),
+        ("nosuch", "`rlp --help` lists what there is."),
     ],
 )
 def test_an_unknown_verb_suggests_the_nearest(capsys, word, hint):
@@ -362,6 +363,10 @@ def test_the_streams_are_left_alone_when_they_cannot_be_changed(monkeypatch):
         (["agent", "new"], "`rlp agent scaffold NAME` begins an agent."),
         (["opening", "scaffold"], "`rlp opening new NAME` begins an opening."),
         (["runs", "--zzzz"], "Run `rlp runs --help`"),
+        (["version", "--short"], "Run `rlp version --help`"),
+        (["opening", "new", "x", "--template", "switch"], "`--from TEMPLATE` names one. Run"),
+        (["cancel", "--all"], "`rlp pause --all` holds all runs at once"),
+        (["run", "letter", "--recipient", "Maria"], "A parameter of the opening stands behind -p: `-p recipient=VALUE`. Run"),
     ],
 )
 def test_an_unknown_command_or_option_suggests_the_nearest(capsys, words, meant):
@@ -369,6 +374,34 @@ def test_an_unknown_command_or_option_suggests_the_nearest(capsys, words, meant)
     shown = capsys.readouterr().err
     assert shown.startswith("error[cli.usage]: there is no ")
     assert f"hint: {meant}" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["run", "letter", "recipient=Maria"], "A parameter of the opening stands behind -p: `-p recipient=Maria`. Run"),
+        (["run", "letter", "twice"], "Run `rlp run --help`"),
+        (["import", "contacts", "people.vcf"], "`rlp kb import contacts FILE`"),
+        (["runs", "last"], "`rlp show RUN` shows one run. Run"),
+    ],
+)
+def test_a_word_too_many_is_told_what_would_take_it(capsys, words, meant):
+    assert main.main(words) == 2
+    assert f"hint: {meant}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--json", "runs"], "Options of a verb stand behind it: `rlp runs --json …`."),
+        (["--quite", "runs"], "Did you mean --quiet?"),
+        (["--zzzz"], "`rlp --help` lists what there is."),
+    ],
+)
+def test_an_option_in_front_of_the_verb_is_told_its_place(capsys, monkeypatch, words, hint):
+    monkeypatch.setenv("RUNLOOP_ERRORS", "json")
+    assert main.main(words) == 2
+    assert json.loads(capsys.readouterr().err)["error"]["hint"] == hint
 
 
 def test_the_exit_codes_are_explained_and_are_those_of_the_errors_and_the_router(capsys):

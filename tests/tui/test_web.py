@@ -68,6 +68,7 @@ async def test_the_token_in_the_address_becomes_a_cookie_and_leaves_the_address(
     text = await page.text()
     assert (page.status, page.headers["Cache-Control"]) == (200, "no-store")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert 'content="width=device-width' in text  # else a phone shows a page of 980 points, in letters of a third of their size
     loaded = re.findall(r"(?:https?|ws)://([^\"]+)", text)
     assert loaded
     assert all(each.startswith(f"{HOST}:{site.port}{place}") for each in loaded)

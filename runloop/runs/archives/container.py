@@ -22,6 +22,7 @@ _NAME_BYTES = 100
 _SAID = 500
 _END = bytes(2 * BLOCK)
 _SIZE = slice(124, 136)
+_NO_ARCHIVE = "archives are made by `rlp export`; contacts, notes, mail and such go in with `rlp kb import`"
 _HINT = "get the archive again from whoever made it; `rlp export` writes a sound one"
 
 
@@ -89,7 +90,8 @@ def _read_header(block: bytes, file: str | None) -> tuple[str, int]:
     name = block[:_NAME_BYTES].rstrip(b"\0")
     digits = block[_SIZE].rstrip(b"\0")
     if not _NAME.fullmatch(name) or not re.fullmatch(rb"[0-7]{11}", digits):
-        raise _invalid(f"{name.decode('ascii', 'backslashreplace')!r} is no member of an archive", "archive.member", file)
+        shown = name.decode("ascii", "backslashreplace")
+        raise _invalid(f"{shown[:40]!r} is no member of an archive", "archive.member", file, hint=_NO_ARCHIVE)
     size = int(digits, 8)
     if block != _header(name, size):
         message = f"the header of {name.decode()} says more than a name and a size (a link, an owner, a time, another kind of file)"
@@ -121,5 +123,5 @@ def _too_large(what: str, file: str | None) -> InvalidInput:
     )
 
 
-def _invalid(message: str, code: str, file: str | None) -> ArchiveInvalid:
-    return ArchiveInvalid(message, code=code, where=Where(file=file), hint=_HINT)
+def _invalid(message: str, code: str, file: str | None, *, hint: str = _HINT) -> ArchiveInvalid:
+    return ArchiveInvalid(message, code=code, where=Where(file=file), hint=hint)
