@@ -22,6 +22,7 @@ from runloop.bus.limits import fair_bytes
 from runloop.bus.message import Message
 from runloop.bus.pending import Pending
 from runloop.bus.subscription import DURABLE, REALTIME
+from runloop.bus.versions import other_version
 from runloop.bus.wire import Wire
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.rmp import DEFAULT_MAX_BODY, DEFAULT_TTL_MS
@@ -69,6 +70,8 @@ class BusClient:
         self.session = ""
         self.inbox = ""
         self.role = ""
+        self.version = ""
+        """Of the bus, as its latest welcome says."""
         self.limits: dict[str, Any] = {}
 
     @classmethod
@@ -291,8 +294,7 @@ class BusClient:
                     hello = frames.Hello(self._hello.role, self._hello.name, self._hello.version, self._hello.token, self.session or None)
                     wire.send(frames.encode(frames.HELLO, hello.payload(), msg_id=self._next_id(), now_ms=_now_ms()))
                     welcome = await wire.welcome
-                    self.session, self.role, self.limits = welcome["session"], welcome["role"], welcome["limits"]
-                    self.inbox = welcome["inbox"]
+                    self._take(welcome)
                     inbox = frames.Subscribe(0, f"{self.inbox}/*")
                     number = self._next_id()
                     wire.send(frames.encode(frames.SUBSCRIBE, inbox.payload(), msg_id=number, now_ms=_now_ms()))
@@ -320,6 +322,13 @@ class BusClient:
         self._wire = wire
         if not self._up.done():
             self._up.set_result(None)
+
+    def _take(self, welcome: Any) -> None:
+        self.version = str(welcome.get("version", "")) if isinstance(welcome, dict) else ""
+        try:
+            self.session, self.role, self.inbox, self.limits = (welcome[key] for key in ("session", "role", "inbox", "limits"))
+        except (KeyError, TypeError):
+            raise other_version(self.version) from None
 
     def _lost(self, wire: Wire, reason: RunloopError) -> None:
         """The connection ended, by a goodbye or without one."""

@@ -14,6 +14,7 @@ from runloop.cli import context, link, output
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
 from runloop.errors import Unavailable
+from runloop.rmp.errors import FramingError
 
 if TYPE_CHECKING:
     from runloop.config import Settings
@@ -76,7 +77,7 @@ async def _ask_to_stop(settings: Settings, grace_ms: int) -> tuple[int, int] | N
     """The daemon's process and a descriptor that becomes readable at its end, or None where nobody answers."""
     try:
         client = await link.find(settings)
-    except Unavailable:
+    except (Unavailable, FramingError):  # also of a version that speaks otherwise: a signal reaches it
         return None
     if client is None:
         return None

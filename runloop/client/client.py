@@ -13,6 +13,7 @@ from runloop.bus.acl import AGENT, CLIENT, CONTROL, OPERATOR, agent_token
 from runloop.bus.client import BusClient
 from runloop.bus.errors import DeadlinePassed, Disconnected, NotAllowed, from_wire
 from runloop.bus.subscription import REALTIME
+from runloop.bus.versions import fits, other_version
 from runloop.client import agents
 from runloop.client.handle import RunHandle, run_topic
 from runloop.client.places import Place, places
@@ -37,6 +38,8 @@ _REPEATABLE: Final = frozenset(
     {"submit", "fork", "attach", "list", "approvals", "status", "metrics", "library", "describe_agents", "blob", "route"}
 )
 """Verbs that are asked again after a broken connection: doing them twice is doing them once."""
+_OF_ANY_VERSION: Final = frozenset({"status", "drain"})
+"""Verbs that every version has as this one does, so that a daemon of another one can be looked at and ended."""
 
 
 class Client:
@@ -192,10 +195,13 @@ class Client:
     async def ask(self, verb: str, /, **fields: Any) -> dict[str, Any]:
         """The answer of one of the daemon's verbs (docs/daemon.md); raises the daemon's error as one of this process.
 
-        After a broken connection a verb that may be done twice is asked again; of the others nobody knows what became of them.
+        After a broken connection a verb that may be done twice is asked again; of the others nobody knows what became of them. A daemon
+        of another minor version is asked nothing, Unavailable ``daemon.version``: what it would answer may mean something else.
         """
         given = {"verb": verb, **{name: value for name, value in fields.items() if value is not None}}
         while True:
+            if not fits(self.bus.version) and verb not in _OF_ANY_VERSION:
+                raise other_version(self.bus.version)
             try:
                 reply = (await self.bus.request(CONTROL, REQUEST, given, ANSWER_MS)).payload
             except Disconnected as error:

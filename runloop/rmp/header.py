@@ -134,7 +134,7 @@ def _refuse(frame_len: int, start: bytes, reserved2: int, reserved4: int) -> NoR
         raise UnsupportedVersion(
             f"header version {version} of {header_len} bytes; this is version {VERSION} of {HEADER_LEN}",
             key="header_version" if version != VERSION else "header_len",
-            hint="both sides must speak RMP v0",
+            hint="update the older of the two programs: both sides must speak RMP v0",
             header_version=version,
             header_len=header_len,
         )
