@@ -11,4 +11,4 @@ def test_a_daemon_whose_frames_cannot_be_read_is_told_by_a_signal(monkeypatch):
         raise UnsupportedVersion("header version 1 of 64 bytes; this is version 0 of 64")
 
     monkeypatch.setattr(link, "find", find)
-    assert asyncio.run(down._ask_to_stop(None, 0)) is None  # noqa: SLF001 - the step before the signal
+    assert asyncio.run(down._ask_to_stop(None, 0)) is None

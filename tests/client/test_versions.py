@@ -63,7 +63,7 @@ async def test_a_daemon_of_another_version_can_be_looked_at_and_ended(bus, asked
 
 
 async def test_a_welcome_of_another_form_names_both_versions(bus, monkeypatch):
-    took = BusClient._take  # noqa: SLF001 - a daemon that leaves something out
+    took = BusClient._take
     monkeypatch.setattr(BusClient, "_take", lambda self, welcome: took(self, {"session": "s", "version": "99.0.0"}))
     with pytest.raises(Unavailable) as caught:
         await bus.client().connect()
