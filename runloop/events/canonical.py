@@ -15,6 +15,9 @@ import rfc8785
 
 from runloop.events.errors import NotCanonical
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises at bytes that are no JSON of the type asked for: broken or of another form, not UTF-8, nested too deep."""
+
 MAX_SAFE_INTEGER = 2**53 - 1  # RFC 8785 section 3.2.2.3: what an IEEE double holds exactly
 MAX_DEPTH = 200  # SQLite's JSON functions stop at 1,000, MsgPack peers at 64
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import msgspec
 from blake3 import blake3
 from msgspec import UNSET
 
 from runloop.dataclass import dataclass
 from runloop.errors import VerificationFailed, Where
 from runloop.events import chain_hash, genesis
+from runloop.events.canonical import NOT_JSON
 from runloop.events.hashes import preimage
 from runloop.kb.database import connected
 from runloop.kb.erasing import erasure_of
@@ -100,7 +100,7 @@ def _read(source: BinaryIO, name: str) -> Iterator[tuple[int, Line, bytes]]:
             raise _altered(name, number, "the line is cut off" if len(data) <= MAX_LINE else "the line is too long")
         try:
             line = lines.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             raise _altered(name, number, f"it is no line of an export: {error}") from None
         yield number, line, hasher.digest()
         hasher.update(data)
@@ -229,17 +229,20 @@ class _Taking:
         if chain_hash(self._last[1], event.id, event.ts_ms, content, event.key) != chain:
             raise _altered(self._name, number, f"event {event.id} does not follow from the one before it")
         whole = blake3(preimage(event.kind, event.actor, event.scope, payload, provenance)).digest() == content
-        if not whole and erasure_of(payload.decode()) is None:
+        try:
+            texts = payload.decode(), provenance.decode()
+        except UnicodeDecodeError:
+            raise _altered(self._name, number, f"event {event.id} is not UTF-8") from None
+        if not whole and erasure_of(texts[0]) is None:
             raise _altered(self._name, number, f"event {event.id} does not say what was written")
         self._last = event.id, chain
         names = [self._bytes(number, name) for name in event.blobs]
         if event.id > self._start[0]:
-            texts = payload.decode(), provenance.decode()
             self._db.execute(_INSERT, (event.id, event.ts_ms, event.kind, event.actor, event.scope, *texts, content, chain, event.key))
             self._name_blobs(event.id, names)
             self._events += 1
         else:
-            self._compare(event.id, chain, payload.decode(), provenance.decode(), names)
+            self._compare(event.id, chain, *texts, names)
         self._count += 1
         if self._count % 1024 == 0:
             self._progress("import", event.id, self._header.head.id)

@@ -18,6 +18,7 @@ import msgspec
 from runloop import __version__
 from runloop.dataclass import dataclass
 from runloop.errors import Where
+from runloop.events.canonical import NOT_JSON
 from runloop.kb.database import connect, create_directory, free_in, sync_directory, translated
 from runloop.kb.errors import BackupBroken, BackupRefused, LedgerFull
 from runloop.kb.keeping.copying import Copied, copy_tree, digest, sync_tree, tree
@@ -178,7 +179,7 @@ def read_list(path: Path) -> Manifest:
         manifest = msgspec.convert(msgspec.json.decode(data), Manifest, strict=True)
     except OSError as error:
         raise _broken(path, f"is no backup: {LIST}: {error.strerror}") from None
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except NOT_JSON as error:
         raise _broken(path / LIST, f"cannot be understood: {error}") from None
     if manifest.format != FORMAT:
         raise _broken(path / LIST, f"has format {manifest.format}, this Runloop knows {FORMAT}")

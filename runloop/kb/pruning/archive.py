@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from runloop.errors import Where
 from runloop.events import StoredEvent, canonical, parse
+from runloop.events.canonical import NOT_JSON
 from runloop.events.hashes import preimage
 from runloop.kb.erasing import erasure_of
 from runloop.kb.errors import ArchiveDamaged
@@ -188,7 +189,7 @@ class ArchiveReader:
             raise self._damaged("it is empty")
         try:
             trailer = msgspec.json.decode(previous, type=Trailer)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             raise self._damaged("its last line is missing: it was cut off") from None
         if trailer != Trailer(events, blobs, content.hexdigest()):
             raise self._damaged("its last line says something else than the lines before it")
@@ -221,14 +222,14 @@ class ArchiveReader:
     def _header(self, line: bytes) -> Header:
         try:
             return msgspec.json.decode(line, type=Header)
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             raise self._damaged(f"it does not begin as an archive: {error}") from None
 
     def _blob(self, line: bytes) -> tuple[str, bytes]:
         try:
             form = msgspec.json.decode(line, type=BlobLine)
             data = base64.b64decode(form.data, validate=True)
-        except (msgspec.DecodeError, BadBase64) as error:
+        except (*NOT_JSON, BadBase64) as error:
             raise self._damaged(f"a large value cannot be read: {error}") from None
         if blake3(data).hexdigest() != form.blob:
             raise self._damaged(f"the large value {form.blob[:12]} has other content than its name says")
@@ -243,7 +244,7 @@ class ArchiveReader:
                 hashes = bytes.fromhex(form.content), bytes.fromhex(form.chain)
                 said = form.id, form.ts_ms, form.kind, form.actor, form.scope
                 return StoredEvent(*said, parse(payload), parse(provenance), *hashes, form.key), form
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except (*NOT_JSON, ValueError) as error:
             raise self._damaged(f"an event cannot be read: {error}") from None
         raise self._damaged(f"event {form.id} is not what its hash says")
 

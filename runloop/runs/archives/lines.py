@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
-import msgspec
 from blake3 import blake3
 
 from runloop.errors import RunloopError, Where
 from runloop.events import StoredEvent, canonical, is_run_record, validate
-from runloop.events.canonical import parse
+from runloop.events.canonical import NOT_JSON, parse
 from runloop.events.hashes import preimage
 from runloop.runs.archives.container import ArchiveInvalid, brief
 
@@ -49,7 +48,7 @@ def _event(line: bytes, name: str, number: int, file: str | None) -> StoredEvent
     try:
         form = parse(line)
         event = _checked(form, line)
-    except (msgspec.DecodeError, RunloopError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (*NOT_JSON, RunloopError, ValueError, TypeError, KeyError) as error:
         said = error.message if isinstance(error, RunloopError) else str(error)
         raise _invalid(said, name, number, file) from None
     return event

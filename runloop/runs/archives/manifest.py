@@ -9,6 +9,7 @@ from blake3 import blake3
 from msgspec import Meta, Struct
 
 from runloop.errors import Where
+from runloop.events.canonical import NOT_JSON
 from runloop.events.domain import Count, Hash
 from runloop.events.ids import UUID_PATTERN
 from runloop.runs.archives.container import ArchiveInvalid, brief
@@ -69,7 +70,7 @@ def read_part(data: bytes, kind: type[P], *, name: str, file: str | None) -> P:
     """Decode a member. Raises :class:`ArchiveInvalid` ``archive.manifest`` with the field that is wrong."""
     try:
         return msgspec.json.decode(data, type=kind, strict=True)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         hint = "it was made by another version of Runloop, or damaged"
         raise ArchiveInvalid(brief(f"{name}: {error}"), code="archive.manifest", where=Where(file=file, key=name), hint=hint) from None
 

@@ -174,6 +174,13 @@ def test_a_list_that_says_something_else_is_refused(home, change, why):
         read_backup(home.backups / "one")
 
 
+@pytest.mark.parametrize("broken", [b'{"format": "\xff"}', b'{"files": ' + b"[" * 200_000], ids=["not UTF-8", "too deep"])
+def test_a_list_that_is_no_json_is_refused(home, broken):
+    (make(home).path / "backup.json").write_bytes(broken)
+    with pytest.raises(BackupBroken, match="cannot be understood"):
+        read_backup(home.backups / "one")
+
+
 def test_a_directory_that_is_no_backup_is_said_to_be_none(tmp_path):
     with pytest.raises(BackupBroken, match="is no backup"):
         read_backup(tmp_path)

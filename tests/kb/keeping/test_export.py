@@ -195,6 +195,8 @@ def change(number, old, new):
         (change(1, b'"data":"', b'"data":"?'), 2, "base64"),
         (change(1, b'"blob"', b'"blub"'), 2, "no line of an export"),
         (change(4, b"{", b"["), 5, "no line of an export"),
+        (change(3, b"Ada", b"\xffda"), 4, "event 1 is not UTF-8"),
+        (lambda lines: [*lines[:4], b'{"event":' + b"[" * 200_000 + b"\n"], 5, "no line of an export"),
         (change(5, b'"blobs":["', b'"blobs":["00'), 6, "no hash"),
         (change(9, b'"events":6', b'"events":7'), 10, "is not what the end"),
         (lambda lines: [*lines[:2], b'{"row":{"table":"x","values":[1]}}\n', *lines[2:]], 5, "there is no table x"),

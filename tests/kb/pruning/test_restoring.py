@@ -111,6 +111,17 @@ def test_an_archive_that_was_moved_is_taken_back_from_where_it_is_named_and_a_da
     whole(kb)
 
 
+@pytest.mark.parametrize("number", [0, 1, -1], ids=["header", "event", "trailer"])
+@pytest.mark.parametrize("broken", [b'{"\xff":1}', b'{"a":' + b"[" * 200_000], ids=["not UTF-8", "too deep"])
+def test_an_archive_with_a_line_that_is_no_json_is_damaged(three, pruned, number, broken):
+    archive = pruned().archive
+    lines = gzip.decompress(archive.read_bytes()).splitlines()
+    lines[number] = broken if number != 1 else broken.replace(b"{", b'{"actor":1,', 1)
+    archive.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
+    with pytest.raises(ArchiveDamaged):
+        list(restoring.ArchiveReader(archive).scan())
+
+
 def test_records_that_do_not_fit_the_chain_are_not_taken_whoever_signed_the_archive(kb, three, pruned, behind, monkeypatch):
     done = pruned()
     lines = gzip.decompress(done.archive.read_bytes()).splitlines()
