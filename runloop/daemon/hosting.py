@@ -171,7 +171,13 @@ class Hosting:
         self.people.parking.add(run.run_id)
 
     def wake(self, run_id: str) -> asyncio.Future[Hosted]:
-        """Take a parked run up again, as soon as there is a place."""
+        """Take a parked run up again, as soon as there is a place. Fails with DaemonDraining where there will be none."""
+        if self.draining:
+            refused = asyncio.get_running_loop().create_future()
+            why = "the daemon is stopping; the run is left as it is"
+            refused.set_exception(DaemonDraining(why, hint="start the daemon again with `rlp up`, and ask again"))
+            refused.exception()  # not everybody waits for it
+            return refused
         waking = self._waking.get(run_id)
         if waking is None and run_id in self.roster.queue.behind:
             return self._make_ready(run_id)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from runloop.events.records import OpenQuestion
     from runloop.runs.operator import ApprovalRequest
 
-_LOOKS = 10
-"""How often it is looked whether an answer is on record, before whoever gave it is told that it was taken."""
 _HINT = "`rlp inbox` lists what is open; somebody else may have answered"
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 
@@ -141,7 +139,7 @@ class People:
             where = Where(key="approval_id")
             raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", where=where, hint=_HINT)
         try:
-            await on_record(settled, self.stalled, _LOOKS)
+            await on_record(settled, self.stalled)
         finally:
             for name in [name for name, each in self._settled.items() if each is settled]:  # a no may have moved to what is asked anew
                 del self._settled[name]

@@ -84,6 +84,17 @@ async def test_a_daemon_that_drains_begins_and_takes_up_nothing_and_tells_who_fo
     assert (hosting.finished["succeeded"], hosting.running, list(hosting.roster.hosted)) == (1, 0, [])
 
 
+@pytest.mark.parametrize("wanted", [Hosting.go_on, Hosting.fetch], ids=["answered", "changed"])
+async def test_who_wants_something_of_a_parked_run_while_the_daemon_drains_is_told_so_at_once(wanted):
+    hosting = Runs()
+    hosting.roster.parking.put(Stub(identity("parked"), "person", 0, None))
+    await hosting.drain(0, asyncio.Event())
+    async with asyncio.timeout(10):
+        with pytest.raises(DaemonDraining):
+            await wanted(hosting, "parked")
+    assert (hosting.taken_up, hosting.roster.has("parked")) == ([], True)
+
+
 async def test_a_run_that_comes_on_record_while_the_daemon_begins_to_drain_is_told_to_be_left():
     hosting = Runs()
     await hosting.drain(0, asyncio.Event())

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from runloop.client import Client
-from runloop.daemon import control, people
+from runloop.daemon import control, people, room
 from runloop.daemon.aside import Aside
 from runloop.daemon.people import Answer, People, Person
 from runloop.effects.perform.ports import PersonAnswer, Question
@@ -509,6 +509,19 @@ async def test_what_is_not_in_the_record_of_a_parked_run_is_closed(runs):
     await runs.parks()
     runs.people.put_aside("run", [])
     assert (runs.people.open_count, runs.states) == (0, ["open", "closed"])
+
+
+async def test_an_answer_is_not_acknowledged_before_it_is_on_record_however_long_the_run_takes_to_ask(runs, monkeypatch):
+    monkeypatch.setattr(room, "_LOOK_S", 0)
+    runs.people.put_aside("run", [question()])
+    runs.people.bring_back("run")
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not answering.done()
+    assert (await runs.people.decide(ASKED)).approved
+    runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
+    assert (await answering)["approval_id"] == ASKED.approval_id
 
 
 async def test_an_answer_that_finds_no_room_on_the_disk_is_not_acknowledged_as_recorded(runs):
