@@ -62,7 +62,7 @@ async def serve(client: Client, handler: Callable[[Work], Awaitable[Ports]], *, 
     """Announce the agent and answer its work with ``handler``, ``width`` at a time, until cancelled or the connection is lost for good.
 
     What the handler returns are the outputs by port. A RunloopError that it raises is the answer ``Failed``, with its ``retryable``; any
-    other exception is a failure too, told without its text. Work that expires is cancelled and not answered.
+    other exception is a failure too, told without its text. Work that expires is cancelled, or not begun, and not answered.
     """
     name = client.agent
     if name is None:
@@ -117,6 +117,8 @@ async def _answer(
         except RunloopError:
             return  # nothing says where an answer would go
         left_s = (work.expires_at_ms - _now_ms()) / 1000
+        if left_s <= 0:
+            return  # it waited for others so long, and may have been given to somebody else since
         try:
             async with asyncio.timeout(left_s):
                 answer = await _outcome(handler, work)

@@ -22,7 +22,7 @@ class DaemonBusy(Unavailable):
 
 
 class DaemonDraining(Unavailable):
-    """The daemon is stopping and takes no new runs."""
+    """The daemon is stopping: it takes no new runs, and takes up none that wait."""
 
     code = "daemon.draining"
 

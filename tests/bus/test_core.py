@@ -36,11 +36,19 @@ def test_nothing_arrives_that_no_pattern_covers_and_nothing_after_unsubscribing(
     assert [frame.type for frame in rig.read(reader)] == [frames.ACK]
 
 
-def test_the_first_frame_must_be_a_hello(rig):
+@pytest.mark.parametrize("first", [GENERIC, frames.SUBSCRIBE, frames.PING])
+def test_the_first_frame_must_be_a_hello(rig, first):
     session = rig.broker.connect("x", rig.broker.local.peer, 0, rig.now)
-    rig.publish(session, "a")
+    rig.raw(session, rig.frame(first, {"sub": 1, "pattern": "**", "class": "realtime"}, meta={"topic": "a"} if first == GENERIC else None))
     assert [frame.type for frame in rig.read(session)] == [frames.GOODBYE]
-    assert session.closing
+    assert (session.closing, session.subs) == (True, {})
+
+
+def test_a_second_hello_changes_nothing(rig):
+    session = rig.joined("x")
+    rig.say(session, frames.HELLO, {"role": "worker", "name": "y", "version": "1"})
+    (ack,) = rig.payloads(session)
+    assert (ack["ok"], ack["error"]["code"], session.role, session.peer.name) == (False, "bus.hello", "client", "x")
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,26 @@ async def test_more_work_than_an_agent_takes_at_a_time_waits_for_it(bus):
     assert most == 3
 
 
+async def test_work_that_expires_while_it_waits_for_other_work_is_not_begun(bus):
+    begun, gate = [], asyncio.Event()
+
+    async def slow(work):
+        begun.append(work.node["id"])
+        if work.node["id"] == "first":
+            await gate.wait()
+        return {}
+
+    async with bus.client() as client, working(bus, handler=slow, width=1):
+        first = asyncio.create_task(client.call_agent("doubler", node="first"))
+        while not begun:
+            await asyncio.sleep(0)
+        with pytest.raises(DeadlinePassed):
+            await client.call_agent("doubler", node="late", deadline_s=0.001)
+        gate.set()
+        assert (await first, await client.call_agent("doubler", node="next")) == ({}, {})
+    assert begun == ["first", "next"]
+
+
 async def test_an_agent_comes_back_with_the_bus_and_announces_itself_again(bus):
     async with bus.client() as client, working(bus):
         await bus.stop()
