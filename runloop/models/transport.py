@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from runloop.authorities import AUTHORITY_HINT, of_tls
 from runloop.dataclass import dataclass
 from runloop.models.decode import BrokenStreamError, StreamSizeError
 from runloop.models.dialects import ShapeError
@@ -41,8 +42,10 @@ _NO_STREAM_STATUS = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """With one of these, and with the word in its answer, a provider refuses to stream and not the request."""
 _STREAM_WORD = re.compile(rb"\bstream", re.IGNORECASE)  # not «upstream», of which proxies speak
 _NO_CREDIT = re.compile(rb"insufficient_(quota|balance|credits)|billing_not_active")
-_NO_ROOM = re.compile(rb"context (length|size|window)|maximum context", re.IGNORECASE)
-"""With these words a provider refuses a prompt that is longer than the model's context."""
+_NO_ROOM = re.compile(
+    rb"context (length|size|window)|maximum context|prompt is too long|too large to process|maximum number of tokens", re.IGNORECASE
+)
+"""With these words a provider refuses a prompt that is longer than the model's context; llama.cpp those to embed with status 500."""
 _BEGINNING = 8
 """Bytes that are enough to tell a stream from a document."""
 _MOST_BLANKS = 65_536
@@ -241,7 +244,7 @@ class Transport:
             raise _Retry(self._error("timeout", "model.timeout", f"{post.provider} {what} in time", hint, retryable=True)) from None
         except httpx2.ConnectError as error:
             message = f"cannot connect to {post.provider} at {origin(post.url)}: {quoted(str(error), post.secret)}"
-            hint = "is the provider running, and base_url right?"
+            hint = AUTHORITY_HINT if of_tls(error, certificate=True) else "is the provider running, and base_url right?"
             if not post.local and (names := named()):
                 hint += f" The environment ({', '.join(names)}) says how to get there: is that right?"
             raise _Retry(self._error("unavailable", "model.connect", message, hint, retryable=True)) from None
@@ -350,6 +353,8 @@ class Transport:
         if status == 402 or (status == 429 and _NO_CREDIT.search(body)):
             hint = "the account has nothing left to pay with: top it up at the provider, or use another"
             return ModelError("unavailable", "model.no_credit", message, hint=hint)
+        if status == 500 and _NO_ROOM.search(body):
+            return self._rejected(message, body)
         if status in PASSING_STATUS or (status >= 500 and status not in _LASTING_STATUS):
             code = "model.rate_limited" if status == 429 else "model.server_error"
             hint = "the provider limits its use; wait, or use another" if status == 429 else "the provider has trouble; try again later"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runloop.authorities import authorities
 from runloop.models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def make_client(limits: TimeoutSettings, provider: str, *, local: bool) -> httpx
 
     timeout = httpx2.Timeout(limits.read_ms / 1000, connect=limits.connect_ms / 1000, pool=limits.total_ms / 1000)
     try:
-        return httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=not local)
+        verify = authorities() if local else True
+        return httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=not local, verify=verify)
     except (ImportError, ValueError, OSError, httpx2.InvalidURL) as error:
         # Its text may hold the proxy's password; what kind of a thing is wrong is enough beside the names.
         what = "needs SOCKS, which is not there" if isinstance(error, ImportError) else _kind(error)

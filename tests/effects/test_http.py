@@ -195,6 +195,17 @@ async def test_the_certificate_is_checked_for_the_name_and_not_for_the_address(h
     assert (wrong_name.taint, unknown.taint) == ({"net:evil.test"}, {"net:site.test"}), "a handshake says something"
 
 
+async def test_authorities_that_the_environment_names_count(handles, tls_site, authority, make_ctx, crossing, refusal, monkeypatch):
+    fetch, args, ctx = HttpFetch(handles, resolver=loopback), {"url": f"https://site.test:{tls_site.port}/ok"}, make_ctx(net("site.test"))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    unknown = await refusal(fetch, args, ctx)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority[0]))
+    outcome = await crossing(fetch, args, ctx)
+
+    assert (unknown.code, "SSL_CERT_FILE" in unknown.hint) == ("http.connect", True)
+    assert outcome.result["body"] == "fine €"
+
+
 async def test_a_host_that_never_said_anything_is_no_label(handles, site, make_ctx, refusal):
     async def nobody(*_):
         raise OSError(-2, "Name or service not known")

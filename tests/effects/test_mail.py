@@ -446,6 +446,7 @@ async def test_a_protected_connection_checks_the_certificate_and_logs_in(
     (message,) = delivered(spool)
     assert (message["tls"], message["auth"]) == (True, True)
     assert (stranger.code, wrong_name.code, wrong_login.code) == ("mail.tls", "mail.tls", "mail.auth")
+    assert "SSL_CERT_FILE" in stranger.hint
     shown = f"{[error.to_dict() for error in (stranger, wrong_name, wrong_login)]} {outcome} {caplog.text}"
     assert PASSWORD not in shown
 

@@ -177,3 +177,20 @@ async def test_what_was_said_before_the_protection_counts_no_more(mail, authorit
         error = await refused(SmtpSession(settings, trusting()), mail)
 
     assert (error.code, "550 not from you" in error.message, heard) == ("mail.refused", True, ["EHLO", "EHLO", "MAIL", "QUIT"])
+
+
+@pytest.mark.parametrize("size", ["250-here\r\n250 SIZE 20", "250 here"])
+async def test_a_server_is_told_the_size_before_the_text_where_it_asks_for_it(size, mail):
+    told = []
+
+    async def converse(reader, writer):
+        writer.write(b"220 ready\r\n")
+        while line := (await reader.readline()).decode().rstrip().upper():
+            told.append(line)
+            answer = {"EHLO": size, "MAIL": "552 5.3.4 too big"}.get(line[:4], "250 OK")
+            writer.write(f"{answer}\r\n".encode())
+
+    async with server(converse) as settings:
+        error = await refused(SmtpSession(settings, None), mail)
+
+    assert (error.code, told[1].endswith(f" SIZE={len(mail.content)}")) == ("mail.refused", "SIZE" in size)

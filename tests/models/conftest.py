@@ -26,6 +26,11 @@ def provider_process():
         yield server
 
 
+@pytest.fixture(scope="session")
+def certificates():
+    return load("certificates")
+
+
 @pytest.fixture
 def server(provider_process):
     provider_process.reset()

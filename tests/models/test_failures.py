@@ -98,17 +98,21 @@ async def test_trouble_of_a_server_passes_except_where_its_status_says_that_it_l
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("status", "said"),
     [
-        "the input length exceeds the context length",
-        "request (302 tokens) exceeds the available context size (256 tokens), try increasing it",
-        "This model's maximum context length is 8192 tokens",
+        (400, "the input length exceeds the context length"),
+        (400, "request (302 tokens) exceeds the available context size (256 tokens), try increasing it"),
+        (400, "This model's maximum context length is 8192 tokens"),
+        (400, "prompt is too long: 215000 tokens > 200000 maximum"),
+        (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
+        (500, "input (5604 tokens) is too large to process. increase the physical batch size (current batch size: 256)"),
     ],
 )
-async def test_a_prompt_that_is_longer_than_the_context_is_refused_with_what_makes_it_longer(said, make_broker, unlimited):
-    error = await refusal(make_broker(), unlimited, saying(400, json.dumps({"error": said})), "ollama")
+async def test_a_prompt_that_is_longer_than_the_context_is_refused_with_what_makes_it_longer(status, said, make_broker, server, unlimited):
+    error = await refusal(make_broker(), unlimited, saying(status, json.dumps({"error": said})), "ollama")
 
-    assert (error.code, "num_ctx" in error.hint) == ("model.rejected", True)
+    assert (error.code, error.retryable, "num_ctx" in error.hint) == ("model.rejected", False, True)
+    assert len(server.requests()) == 1
 
 
 async def test_a_refusal_that_speaks_of_an_upstream_is_no_refusal_to_stream(make_broker, server, unlimited):

@@ -1,6 +1,8 @@
 """What the environment says of the way to a provider: a proxy, authorities; what cannot be used is an error that names it."""
 
+import asyncio
 import socket
+import ssl
 
 import pytest
 
@@ -77,3 +79,31 @@ async def test_a_model_on_this_machine_is_asked_past_every_proxy(make_broker, un
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
 
     assert (await make_broker().complete(ModelRequest("Hi", model="openai:ok"), unlimited)).text
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_model_on_this_machine_may_have_a_certificate_of_an_authority_that_the_environment_names(
+    named, make_broker, unlimited, monkeypatch, tmp_path, certificates
+):
+    authority, certificate = certificates.make_authority(tmp_path, ["localhost"])
+    if named:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    answer = b'{"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]}'
+
+    async def converse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(converse, "127.0.0.1", 0, ssl=context) as listening:
+        near = ProviderSettings("near", ProviderKind.OPENAI_CHAT, f"https://localhost:{listening.sockets[0].getsockname()[1]}")
+        broker = make_broker(providers=(near,), retry=RetrySettings(attempts=1))
+        if named:
+            assert (await broker.complete(ModelRequest("Hi", model="near:m"), unlimited)).text == "fine"
+        else:
+            with pytest.raises(ModelError) as caught:
+                await broker.complete(ModelRequest("Hi", model="near:m"), unlimited)
+            assert (caught.value.code, "SSL_CERT_FILE" in caught.value.hint) == ("model.connect", True)

@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
+from runloop.authorities import AUTHORITY_HINT, authorities, of_tls
 from runloop.dataclass import dataclass
 from runloop.effects.perform.http_request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_MS, HttpRequest, build, redirected
 from runloop.effects.perform.secrets import SecretHandles, hide, substitute
@@ -50,7 +51,7 @@ class _Received:
 
 
 class HttpFetch:
-    """Fetches. ``tls`` replaces the system's certificate authorities."""
+    """Fetches. ``tls`` replaces the certificate authorities of the system and the environment."""
 
     def __init__(self, handles: SecretHandles, *, resolver: Resolver = system_resolver, tls: ssl.SSLContext | None = None) -> None:
         self._handles, self._resolver, self._tls = handles, resolver, tls
@@ -135,14 +136,15 @@ class HttpFetch:
             try:
                 return await self._send_to(address, request, values, max_bytes)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                if _is_of_tls(error):
+                if of_tls(error):
                     silent = labels.copy()
                 if number == len(addresses):
                     labels.intersection_update(silent)  # where nobody was there, nobody has said anything
                     message = (
                         f"cannot connect to {request.target.host} ({address}), port {request.target.port}: {hide(str(error), values)[:200]}"
                     )
-                    raise _unavailable("http.connect", message, "is the server up, and its certificate valid?", retryable=True) from None
+                    hint = AUTHORITY_HINT if of_tls(error, certificate=True) else "is the server up, and its certificate valid?"
+                    raise _unavailable("http.connect", message, hint, retryable=True) from None
             except httpx2.HTTPError as error:
                 raise CallError(
                     CallErrorKind.UNAVAILABLE,
@@ -165,7 +167,7 @@ class HttpFetch:
         headers |= {"Host": request.authority, "Accept-Encoding": "identity"}
         content = None if request.body is None else substitute(request.body, values).encode()
         timeout = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)  # the whole call has its own time-out
-        verify = True if self._tls is None else self._tls
+        verify = authorities() if self._tls is None else self._tls
         async with (
             httpx2.AsyncClient(trust_env=False, follow_redirects=False, verify=verify, timeout=timeout) as client,
             client.stream(
@@ -173,17 +175,6 @@ class HttpFetch:
             ) as response,
         ):
             return await _receive(response, request, values, max_bytes)
-
-
-def _is_of_tls(error: BaseException | None) -> bool:
-    """Whether a connection failed over what the other side said in its handshake."""
-    import ssl
-
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _how_it_broke(error: httpx2.HTTPError) -> str:

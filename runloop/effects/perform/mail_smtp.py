@@ -13,14 +13,13 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
+from runloop.authorities import AUTHORITY_HINT, of_tls
 from runloop.dataclass import dataclass
 from runloop.effects.perform.mail_conversation import Conversation
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runloop.effects.perform.mail_message import Mail
 
 Security = Literal["starttls", "tls", "none"]
@@ -152,7 +151,9 @@ class SmtpSession:
             raise smtplib.SMTPNotSupportedError("the server takes no addresses outside ASCII")
         if mail.needs_utf8:
             smtp.command_encoding = "utf-8"
-        options: Sequence[str] = ("SMTPUTF8", "BODY=8BITMIME") if mail.needs_utf8 else ()
+        options = ["SMTPUTF8", "BODY=8BITMIME"] if mail.needs_utf8 else []
+        if smtp.has_extn("size"):  # RFC 1870: what is too large is refused before it is sent
+            options.append(f"SIZE={len(mail.content)}")
         code, reply = smtp.mail(mail.sender, options)
         if code != 250:
             raise smtplib.SMTPSenderRefused(code, reply, mail.sender)
@@ -214,6 +215,8 @@ class SmtpSession:
             return _answered(host, error.smtp_code, f"{error.smtp_code} {_said(error.smtp_error)}", "mail.refused")
         if isinstance(error, ssl.SSLError):
             hint = "check mail.smtp.host and the server's certificate; mail.smtp.tls says how the connection is protected"
+            if of_tls(error, certificate=True):
+                hint = f"check mail.smtp.host; {AUTHORITY_HINT}"
             return CallError(
                 CallErrorKind.UNAVAILABLE, f"no protected connection to {host}: {_said(str(error))}", code="mail.tls", hint=hint
             )
