@@ -62,7 +62,7 @@ ensure_env() {
     if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$PY" -c 'import runloop' 2>/dev/null; then
         return
     fi
-    printf '== install: runloop%s, editable\n' "${extra:+ and its $extra tools}"
+    printf '== install: runloop%s, editable (what it needs is fetched and the Python guest is built: some minutes the first time)\n' "${extra:+ and its $extra tools}"
     "$PY" -m pip install --quiet --disable-pip-version-check --no-input -e "$ROOT${extra:+[$extra]}" </dev/null ||
         fail "the installation failed (see above). If it is the network: install into .venv on a machine that has one, or set PIP_INDEX_URL or PIP_FIND_LINKS."
     printf '%s\n' "$wanted" >"$stamp"

@@ -232,7 +232,7 @@ def _secrets(settings: Settings) -> Finding:
 
 
 def _models(settings: Settings) -> Finding:
-    from runloop.cli.doctor_models import unreachable
+    from runloop.cli.doctor_models import unreachable, without_default
 
     providers = [each for each in settings.get("models.broker.providers") if each["kind"] != "none"]
     if not providers:
@@ -244,7 +244,10 @@ def _models(settings: Settings) -> Finding:
         state: Literal["fail", "warn"] = "fail" if len(without) == len(providers) else "warn"
         hint = "start it, or correct base_url; a proxy is what HTTPS_PROXY, ALL_PROXY and NO_PROXY say"
         return Finding("models", state, f"not reachable: {', '.join(without)}", hint)
-    return Finding("models", "ok", f"reachable: {', '.join(each['id'] for each in providers)}")
+    reachable = f"reachable: {', '.join(each['id'] for each in providers)}"
+    if lacking := without_default(settings):
+        return Finding("models", "warn", f"{reachable}; but {lacking[0]}", lacking[1])
+    return Finding("models", "ok", reachable)
 
 
 def _disk(settings: Settings) -> Finding:

@@ -1,4 +1,4 @@
-"""Whether the providers of models can be reached, the way on which the broker goes to them."""
+"""Whether the providers of models can be reached, the way on which the broker goes to them, and whether a call finds one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from runloop.cli.link import waited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from runloop.config import Settings
 
 _CONNECT_S = 3.0
 
@@ -27,6 +29,26 @@ def unreachable(provider: Mapping[str, Any]) -> str | None:
     if host is None or waited(_connects(via or "", via_port)):
         return None
     return f"{name} ({host}:{port})" if proxy is None else f"{name} ({host}:{port}, through the proxy {via}:{via_port} of the environment)"
+
+
+def without_default(settings: Settings) -> tuple[str, str] | None:
+    """Why a call that names no model gets none though there is a provider, and what to do; None where it gets one."""
+    from runloop.models.broker import Broker
+    from runloop.models.errors import ModelError
+    from runloop.models.settings import ProviderKind
+    from runloop.runs.model_settings import model_settings
+
+    async def no_secret(_name: str) -> None:
+        return None
+
+    try:
+        provider, _ = Broker(model_settings(settings), no_secret).route(None)
+    except ModelError as error:
+        return error.message, error.hint
+    if provider.kind is not ProviderKind.NONE:
+        return None
+    first = settings.get("models.broker.providers")[0]["id"]
+    return "models.default is none, so calls that name no model get none", f"set models.default to {first}:MODEL"
 
 
 def _place(url: str) -> tuple[str | None, int]:

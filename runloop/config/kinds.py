@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
@@ -282,10 +282,17 @@ class Record:
         return found
 
 
+def keys_of_secrets(key: str, known: Iterable[str]) -> str:
+    """The hint for a key or password that somebody wrote where only its name stands; empty for any other key."""
+    if "secret_id" not in known or key.lower() not in {"api_key", "apikey", "key", "token", "password", "passwd", "pass", "secret"}:
+        return ""
+    return "No key or password stands in a file: `rlp secrets set NAME` stores it, and `secret_id: NAME` says which it is."
+
+
 def unknown_key(message: str, key: str, known: tuple[str, ...], where: Where) -> ConfigError:
     """The error for a key that does not exist, with the nearest that does."""
     from runloop.nearest import nearest
 
     near = nearest(key, known)
-    hint = f"Did you mean {near!r}?" if near else f"Known here: {', '.join(known)}."
+    hint = keys_of_secrets(key, known) or (f"Did you mean {near!r}?" if near else f"Known here: {', '.join(known)}.")
     return ConfigError(message, code="config.unknown_key", where=where, hint=hint)

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Literal
 
 from runloop.config.errors import ConfigError
-from runloop.config.kinds import Kind
+from runloop.config.kinds import Kind, keys_of_secrets
 from runloop.dataclass import dataclass
 from runloop.errors import Where
 
@@ -107,6 +107,8 @@ def _suggestion(path: str, section: str, name: str) -> str:
     if path in sections():
         return f"It is a section; its keys are {', '.join(children(path))}."
     siblings = children(section) if section in sections() else ()
+    if own := keys_of_secrets(name, siblings):
+        return own
     if near := nearest(name, siblings):
         return f"Did you mean {section + '.' if section else ''}{near}?"
     elsewhere = [known for known in all_keys() if known.rpartition(".")[2] == name]

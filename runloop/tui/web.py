@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from textual_serve.server import Server
 
+from runloop.errors import InvalidInput, Where
+
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
@@ -25,16 +27,26 @@ _POLICY: Final = (
 
 
 def serve(command: Sequence[str], port: int = 0) -> None:
-    """Serve the screen of ``command`` until interrupted; the address with its token is printed once."""
-    chosen = port or _free_port()
+    """Serve the screen of ``command`` until interrupted; the address with its token is printed once.
+
+    Raises InvalidInput where nobody can listen at the port.
+    """
+    chosen = _open_port(port)
     token = secrets.token_urlsafe(32)
     print(f"agtop is at http://{HOST}:{chosen}/?token={token}\nCtrl+C ends it.", flush=True)  # noqa: T201 - the one way to learn the token
     Guarded(command, chosen, token).serve()
 
 
-def _free_port() -> int:
+def _open_port(wanted: int) -> int:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server: one that has just ended is in nobody's way
+        try:
+            probe.bind((HOST, wanted))
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "ports are the numbers from 1 to 65535"
+            message = f"nothing can listen at port {wanted} of this machine: {why}"
+            hint = "name another port, or leave --port out for a free one"
+            raise InvalidInput(message, code="tui.port", where=Where(key="--port"), hint=hint) from None
         return int(probe.getsockname()[1])
 
 

@@ -331,7 +331,8 @@ def far(home, monkeypatch):
         monkeypatch.delenv(name.upper(), raising=False)
     config = home / ".runloop" / "config.yaml"
     config.parent.mkdir(exist_ok=True)
-    config.write_text('models: {broker: {providers: [{id: far, kind: http_ollama, base_url: "https://models.example.invalid"}]}}\n')
+    provider = '{id: far, kind: http_ollama, base_url: "https://models.example.invalid"}'
+    config.write_text(f'models: {{default: "far:small", broker: {{providers: [{provider}]}}}}\n')
 
 
 def about_models(capsys):
@@ -353,6 +354,22 @@ def test_doctor_goes_through_the_proxy_that_calls_go_through(capsys, monkeypatch
     assert about_models(capsys)["detail"] == (
         f"not reachable: far (models.example.invalid:443, through the proxy 127.0.0.1:{port} of the environment)"
     )
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize(
+    ("default", "lacks", "hint"),
+    [
+        ("none", "models.default is none, so calls that name no model get none", "set models.default to far:MODEL"),
+        ("gpt-4o", "no provider is configured for the model 'gpt-4o'", "add a route for it, or write provider:model with one of: far"),
+    ],
+)
+def test_doctor_says_so_where_a_provider_answers_and_no_call_would_get_to_it(capsys, monkeypatch, default, lacks, hint):
+    monkeypatch.setenv("RUNLOOP__MODELS__DEFAULT", default)
+    with server({}) as (port, _):
+        monkeypatch.setenv("ALL_PROXY", f"127.0.0.1:{port}")
+        found = about_models(capsys)
+    assert (found["state"], found["detail"], found["hint"]) == ("warn", f"reachable: far; but {lacks}", hint)
 
 
 @pytest.mark.usefixtures("far")

@@ -55,6 +55,20 @@ def test_an_unknown_key_inside_a_value_is_named_with_its_place(machine):
     assert (error.where.file, error.where.key, error.hint) == ("command line", "models.broker.providers", "Did you mean 'base_url'?")
 
 
+@pytest.mark.parametrize(
+    "yaml",
+    [
+        "mail: {smtp: {host: smtp.example.org, password: hunter2}}",
+        "models: {broker: {providers: [{id: a, kind: none, API_KEY: sk-hunter2}]}}",
+    ],
+)
+def test_a_password_in_a_file_is_told_where_it_belongs_and_is_not_repeated(machine, yaml):
+    machine.user(yaml)
+    error = machine.refuse()
+    assert "`rlp secrets set NAME`" in error.hint
+    assert "hunter2" not in f"{error.message} {error.hint}"
+
+
 def test_an_old_name_in_a_flag_is_warned_about_with_its_place(machine):
     (warning,) = machine.load({"router.shell_fastpath": "1"}).warnings
     assert str(warning.where) == "command line, key 'router.shell_fastpath'"

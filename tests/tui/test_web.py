@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import sys
 
 import browser
@@ -113,6 +114,15 @@ async def test_other_names_and_other_sites_are_refused_with_the_cookie_too(site,
 def test_what_is_served_is_what_was_asked_for():
     options = agtop._parser().parse_args(["--web", "--input", "x.ndjson", "--run", "5a1d", "--theme", "light", "--ascii"])
     assert agtop._again(options)[4:] == ["--input", "x.ndjson", "--run", "5a1d", "--theme", "light", "--ascii"]
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "taken"])
+def test_a_port_where_nobody_can_listen_is_refused_before_an_address_is_printed(capsys, port):
+    with socket.create_server((HOST, 0)) as taken:
+        number = str(taken.getsockname()[1]) if port == "taken" else port
+        assert agtop.main(["--web", "--port", number]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[0].startswith(f"error[tui.port]: nothing can listen at port {number} of this machine: ")) == ("", True)
 
 
 @contextlib.asynccontextmanager
