@@ -1,11 +1,8 @@
-"""Installing a bundle: staged beside its place, verified there, then renamed."""
+"""Installing a bundle: put together beside its place, verified there, then renamed."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +17,7 @@ from runloop.bundles.tree import IGNORED_DIRS, read_tree
 from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.links import followed
+from runloop.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
@@ -53,8 +51,10 @@ def install(
     path = _local_path(source)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _staged(path, root) as staging:
-            return _place(staging, path, root, force=force, signers=signers, home=home, env=env)
+        with scratch(root) as part:
+            staged = part / "bundle"
+            _stage(path, staged)
+            return _place(staged, path, root, force=force, signers=signers, home=home, env=env)
     except OSError as error:
         where = Where(file=str(error.filename or root))
         raise BundleInvalid(
@@ -84,25 +84,19 @@ def _local_path(source: str) -> Path:
     return followed(path)
 
 
-@contextmanager
-def _staged(path: Path, root: Path) -> Iterator[Path]:
-    staging = root / f".{path.name.split('.')[0]}.staging-{uuid.uuid4()}"
+def _stage(path: Path, staging: Path) -> None:
     staging.mkdir()
-    try:
-        if path.is_dir():
-            _copy(path, staging)
-        elif path.name.endswith(SUFFIXES):
-            unpack(path, staging)
-        else:
-            raise BundleInvalid(
-                f"{path.name!r} is no bundle",
-                code="bundle.source",
-                where=Where(file=str(path)),
-                hint=f"known: a directory, {', '.join(SUFFIXES)}",
-            )
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    if path.is_dir():
+        _copy(path, staging)
+    elif path.name.endswith(SUFFIXES):
+        unpack(path, staging)
+    else:
+        raise BundleInvalid(
+            f"{path.name!r} is no bundle",
+            code="bundle.source",
+            where=Where(file=str(path)),
+            hint=f"known: a directory, {', '.join(SUFFIXES)}",
+        )
 
 
 def _copy(source: Path, staging: Path) -> None:
@@ -143,14 +137,13 @@ def _place(
             f"path already exists: {target}", code="bundle.exists", where=Where(file=str(target)), hint="pass --force to replace it"
         )
     if replaced:
-        old = root / f".{bundle.ref}.old-{uuid.uuid4()}"
+        old = staging.with_name("old")  # goes with the scratch directory
         target.rename(old)
         try:
             found.rename(target)
         except OSError:
             old.rename(target)
             raise
-        shutil.rmtree(old, ignore_errors=True) if old.is_dir() and not old.is_symlink() else old.unlink()
     else:
         found.rename(target)
     return Installed(replace(bundle, root=target), target, replaced)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from runloop.bundles.seal import seal
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.policy import parse_caps
+from runloop.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,23 +119,21 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def _write(bundle: Path, texts: Mapping[str, str], *, home: str | None, env: Mapping[str, str] | None) -> None:
-    staged = bundle.parent / f".runloop-{os.urandom(8).hex()}"
     try:
         bundle.parent.mkdir(parents=True, exist_ok=True)
-        staged.mkdir()
-        for path, text in texts.items():
-            (staged / path).parent.mkdir(parents=True, exist_ok=True)
-            (staged / path).write_text(text, "utf-8")
-        _, problems = seal(staged, home=home, env=env)
-        if problems:
-            raise problems[0]
-        if os.path.lexists(bundle):
-            shutil.rmtree(bundle)
-        staged.rename(bundle)
+        with scratch(bundle.parent) as part:
+            staged = part / "bundle"
+            for path, text in texts.items():
+                (staged / path).parent.mkdir(parents=True, exist_ok=True)
+                (staged / path).write_text(text, "utf-8")
+            _, problems = seal(staged, home=home, env=env)
+            if problems:
+                raise problems[0]
+            if os.path.lexists(bundle):
+                bundle.rename(part / "old")
+            staged.rename(bundle)
     except OSError as error:
         place = Where(file=str(error.filename or bundle))
         raise InvalidInput(
             f"the agent cannot be written: {error.strerror}", code="agent.unwritable", where=place, hint="check the directory"
         ) from None
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)

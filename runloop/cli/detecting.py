@@ -8,8 +8,11 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from threading import Timer
 from typing import Any, Final
 
 from runloop.dataclass import dataclass
@@ -92,17 +95,26 @@ def _names(answer: Any, listed: str, name: str) -> tuple[str, ...] | None:
 
 
 def _get(port: int, path: str) -> Any:
-    """The JSON that a server of this machine answers with, or None."""
+    """The JSON that a server of this machine answers with, or None; one that answers bit by bit has no more time than another."""
     connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=_WAIT_S)
-    try:
-        connection.request("GET", path, headers={"Accept": "application/json", "Connection": "close"})
-        answer = connection.getresponse()
-        data = answer.read(_MOST_BYTES + 1)
-        return json.loads(data) if answer.status == http.client.OK and len(data) <= _MOST_BYTES else None
-    except (OSError, http.client.HTTPException, ValueError, RecursionError):
-        return None
-    finally:
-        connection.close()
+    with closing(connection), suppress(OSError, http.client.HTTPException, ValueError, RecursionError):
+        connection.connect()
+        late = Timer(_WAIT_S, _hang_up, [connection.sock])
+        late.start()
+        try:
+            connection.request("GET", path, headers={"Accept": "application/json", "Connection": "close"})
+            answer = connection.getresponse()
+            data = answer.read(_MOST_BYTES + 1)
+        finally:
+            late.cancel()
+        if answer.status == http.client.OK and len(data) <= _MOST_BYTES:
+            return json.loads(data)
+    return None
+
+
+def _hang_up(sock: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _embeds(model: str) -> bool:

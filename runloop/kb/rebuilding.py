@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from runloop.errors import RunloopError
 from runloop.kb import views
-from runloop.kb.database import fold
+from runloop.kb.database import fold, translated
 from runloop.kb.keeping.locks import alone, exclusive
-from runloop.kb.keeping.scratch import scratch
 from runloop.kb.making import LOCK, Tick, note, turn
 from runloop.kb.materialise import Synced, derived, open_views, outdated, sync, watermark
+from runloop.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,6 +162,7 @@ class Rebuilder:
                 self._keep(tables, head)
 
         with (
+            translated(self._path.parent),
             scratch(self._path.parent) as folder,
             built(folder / self._path.name, self._ledger, tick=on_the_way, pass_by=pass_by) as (fresh, synced),
             self._guard,

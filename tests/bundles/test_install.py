@@ -3,6 +3,9 @@ from __future__ import annotations
 import gzip
 import io
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -44,6 +47,19 @@ def test_an_agent_is_installed_from_each_form_of_source(write_bundle, tmp_path, 
     assert done.bundle == load_bundle(done.path)
     assert load_bundle(done.path).digest == load_bundle(root).digest
     assert [path.name for path in (tmp_path / "agents").iterdir()] == ["reader"]
+
+
+def test_what_a_killed_installation_left_goes_with_the_next_one(write_bundle, tmp_path):
+    root, agents = str(write_bundle("work/reader")), tmp_path / "agents"
+    killed = (
+        "import os, pathlib, signal, sys; from runloop.bundles import install; "
+        "install.inspect_bundle = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL); "
+        "install.install(sys.argv[1], pathlib.Path(sys.argv[2]))"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, root, str(agents)], check=False).returncode == -signal.SIGKILL
+    assert [path.name[0] for path in agents.iterdir()] == ["."]
+    install(root, agents)
+    assert [path.name for path in agents.iterdir()] == ["reader"]
 
 
 def test_a_variant_is_installed_under_its_own_name(write_bundle, tmp_path):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from runloop.bundles import inspect_bundle, load_bundle
@@ -65,6 +69,16 @@ def test_a_grant_that_is_no_grant_is_refused_before_anything_is_written(tmp_path
     with pytest.raises(InvalidInput, match="invalid network host entry"):
         scaffold("a", tmp_path, grants=Grants(net=["*.example"]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_scaffold_left_goes_with_the_next_one(tmp_path):
+    killed = (
+        "import os, pathlib, signal, sys; from runloop.bundles import scaffold; "
+        "scaffold.seal = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL); scaffold.scaffold('a', pathlib.Path(sys.argv[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False).returncode == -signal.SIGKILL
+    scaffold("b", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 @pytest.mark.parametrize("taken", ["agents/a", "openings/a.yaml"])

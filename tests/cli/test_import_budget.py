@@ -126,7 +126,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "agent check": ("agent check critic", {"jsonschema", "tomllib", "typer"}, 74),
     "agent scaffold": ("agent scaffold --help", {"typer"}, 25),
     "agent build": ("agent build --help", {"typer"}, 25),
-    "agent install": ("agent install nothing", {"tarfile", "tomllib", "typer"}, 65),
+    "agent install": ("agent install nothing", {"tarfile", "tomllib", "typer"}, 66),
     "agent sign": ("agent sign --help", {"typer"}, 25),
     "agent test": ("agent test --help", {"typer"}, 25),
     "opening list": ("opening list", {"typer", "yaml"}, 73),

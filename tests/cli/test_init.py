@@ -6,11 +6,12 @@ import io
 import json
 import os
 import resource
+import socket
 import stat
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -114,6 +115,25 @@ def test_ollama_is_found_at_the_port_that_its_own_variable_names_on_this_machine
 def test_a_server_that_is_something_else_is_not_taken_for_one(answer):
     with server({"/api/tags": answer}) as (port, _):
         assert detect({}, port, ()) == []
+
+
+@pytest.mark.parametrize(("begins", "goes_on"), [(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), (b"HTTP/1.1 200 OK\r\n\r\n", b" ")])
+def test_a_server_that_never_ends_its_answer_is_not_waited_for(monkeypatch, begins, goes_on):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(begins)
+                while True:
+                    connection.sendall(goes_on)
+
+        monkeypatch.setattr(detecting, "_WAIT_S", 0.2)
+        monkeypatch.setattr(detecting, "_MOST_BYTES", 1 << 28)
+        answering = threading.Thread(target=answer)
+        answering.start()
+        assert detecting._get(listening.getsockname()[1], "/") is None
+        answering.join()
 
 
 def test_names_of_models_that_could_drive_a_terminal_are_left_out():

@@ -24,9 +24,9 @@ from runloop.kb.errors import BackupBroken, BackupRefused, LedgerFull
 from runloop.kb.keeping.copying import Copied, copy_tree, digest, sync_tree, tree
 from runloop.kb.keeping.locks import one_keeper
 from runloop.kb.keeping.progress import silent
-from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
 from runloop.links import followed, regular
+from runloop.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

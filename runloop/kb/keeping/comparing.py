@@ -6,10 +6,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb import materialise, views
-from runloop.kb.database import connect
+from runloop.kb.database import connect, translated
 from runloop.kb.keeping.chain import Broken
-from runloop.kb.keeping.scratch import scratch
 from runloop.kb.rebuilding import built
+from runloop.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +31,7 @@ def differences(path: Path, ledger: Ledger, tick: Callable[[int, int], None]) ->
         live.execute("BEGIN")
         upto = materialise.watermark(live)
         with (
+            translated(path.parent),
             scratch(path.parent) as folder,
             built(folder / path.name, ledger, until=upto, tick=lambda done: tick(done, upto)) as (fresh, _),
         ):

@@ -10,8 +10,8 @@ from blake3 import blake3
 
 from runloop.dataclass import dataclass
 from runloop.kb.database import sync_directory, translated
-from runloop.kb.keeping.scratch import scratch
 from runloop.links import regular
+from runloop.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

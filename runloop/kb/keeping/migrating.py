@@ -10,9 +10,9 @@ from runloop.kb.database import connected, translated
 from runloop.kb.keeping.backup import copy_ledger, require_ledger, require_room, write_backup
 from runloop.kb.keeping.locks import alone
 from runloop.kb.keeping.progress import silent
-from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
 from runloop.kb.migrations import MIGRATIONS, migrate, version
+from runloop.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

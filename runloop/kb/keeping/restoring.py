@@ -20,9 +20,9 @@ from runloop.kb.keeping.backup import LEDGER, copy_ledger, read_backup, refuse_o
 from runloop.kb.keeping.copying import copy, make_directory, put, sync_tree
 from runloop.kb.keeping.locks import alone
 from runloop.kb.keeping.progress import silent
-from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
 from runloop.kb.migrations import migrate
+from runloop.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -47,17 +47,16 @@ class Imported:
                     hint="`--replace` takes this one instead",
                 )
         from runloop.private import make_private
+        from runloop.scratch import scratch
 
         make_private(self.directory)
-        staged = self.directory / f".{archive.root}.{os.getpid()}"
-        try:
+        with scratch(self.directory) as part:
+            staged = part / place.name
             with staged.open("wb") as file:
                 file.write(archive.data)
                 file.flush()
                 os.fsync(file.fileno())
             staged.replace(place)
-        finally:
-            staged.unlink(missing_ok=True)
         return True
 
     def manifests(self) -> Iterator[tuple[Path, Manifest]]:

@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runloop.kb.database import translated
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,10 +18,12 @@ _NAME = re.compile(r"\.keeping-[0-9a-f]{16}\.part")
 
 @contextmanager
 def scratch(beside: Path) -> Iterator[Path]:
-    """A new, private directory in ``beside``, gone afterwards unless it was renamed; removes what processes left that were killed."""
+    """A new, private directory in ``beside``, gone afterwards unless it was renamed; removes what processes left that were killed.
+
+    Raises OSError.
+    """
     sweep(beside)
-    with translated(beside):
-        path, handle = _make(beside)
+    path, handle = _make(beside)
     try:
         yield path
     finally:
