@@ -65,7 +65,6 @@ def restore(
     The daemon has to be down. Runs without an end in the backup are paused. Files of agents, archives and artifacts are added where
     they are missing; nothing else is touched.
     """
-    from runloop.kb.keeping.restoring import hold_unfinished
     from runloop.kb.keeping.restoring import restore as put_back
 
     at = files()
@@ -74,9 +73,8 @@ def restore(
         met = meet_signers(at.ledger)
         with open_kb() as kb:
             report = kb.verify(views=True, progress=tell)
-            paused = hold_unfinished(kb) if report.ok else []
     if output.wants_json(as_json=json, as_table=table):
-        output.print_json({**done.to_dict(), "paused": paused, "signer_met": met, "verify": report.to_dict()})
+        output.print_json({**done.to_dict(), "signer_met": met, "verify": report.to_dict()})
         return EXIT_OK if report.ok else EXIT_VERIFICATION
     output.print_line(f"restored {source}: events up to {done.manifest.head_id}")
     for line in _about(done):
@@ -84,7 +82,7 @@ def restore(
     tell_signer(met)
     report.require(str(at.ledger))
     print_report(report)
-    for run in paused:
+    for run in done.paused:
         what = f"run {run} had no end then and is paused: what it did since is not known; `rlp resume {run}` or `rlp cancel {run}`"
         output.print_warning("kb.paused", what)
     if done.erased_again:

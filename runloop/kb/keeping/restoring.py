@@ -1,6 +1,7 @@
 """Restoring: the ledger of a backup in place of the one that is there, which is kept aside first.
 
-The ledger changes in one transaction of SQLite's, so a crash leaves the old one or the new one. What is derived goes first and is rebuilt.
+The ledger changes in one transaction of SQLite's, so a crash leaves the old one or the new one, in which runs without an end are paused:
+what they did since the backup is not known, and must not be done again unasked. What is derived goes first and is rebuilt.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import apsw
 
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
-from runloop.events import RunIdentity, run_event
+from runloop.events import RunIdentity, is_run_record, record_of, run_event
 from runloop.events.records import RunChanged
 from runloop.kb.database import connected, create_directory, sync_directory, translated
-from runloop.kb.errors import LedgerCorrupt, NotALedger
+from runloop.kb.errors import LedgerCorrupt, NotALedger, SeqMissing, SeqTaken
 from runloop.kb.keeping.backup import LEDGER, copy_ledger, read_backup, refuse_overlap, require_room, write_backup
 from runloop.kb.keeping.copying import copy, make_directory, put, sync_tree
 from runloop.kb.keeping.locks import alone
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from runloop.kb.base import KnowledgeBase
     from runloop.kb.keeping.backup import Manifest
     from runloop.kb.keeping.progress import Progress
 
 RESTORED = "restored from a backup"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
+_WITHOUT_END = """SELECT run_id FROM events WHERE kind = 'run.submitted' AND json_extract(payload_json, '$.parent_run_id') IS NULL
+    AND run_id NOT IN (SELECT run_id FROM events WHERE kind = 'run.finished' AND run_id IS NOT NULL) ORDER BY id"""
+_PAUSED = {"run.paused": True, "run.resumed": False}
 _UNUSABLE = (RunloopError, apsw.Error)
 
 
@@ -41,7 +44,7 @@ _UNUSABLE = (RunloopError, apsw.Error)
 class Restored:
     """What was done: the backup's list, where the old base is kept (None where there was none), how many events that has beyond the backup.
 
-    ``erased_again`` says how many contents that were erased since the backup came back with it.
+    ``erased_again`` says how many contents that were erased since the backup came back with it, ``paused`` which runs had no end in it.
     """
 
     manifest: Manifest
@@ -50,6 +53,7 @@ class Restored:
     undone: int
     erased_again: int
     files: int
+    paused: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -63,6 +67,7 @@ class Restored:
             "undone": self.undone,
             "erased_again": self.erased_again,
             "files": self.files,
+            "paused": list(self.paused),
         }
 
 
@@ -92,28 +97,35 @@ def restore(
         for path in derived:
             _remove(path)
         with scratch(ledger.parent) as part:
-            fresh = part / ledger.name
+            fresh = part / "fresh" / ledger.name  # in a directory that nobody has locked
+            make_directory(fresh.parent)
             copy_ledger(backup / LEDGER, fresh)
             _bring_up(fresh)
+            paused = _pause_unfinished(fresh)
             if old is None or broken:
                 _replace(fresh, ledger)
             else:
                 _overwrite(fresh, ledger)
     undone = max(0, (old or 0) - manifest.head_id)
-    return Restored(manifest, kept, broken, undone, erased, files)
+    return Restored(manifest, kept, broken, undone, erased, files, tuple(paused))
 
 
-def hold_unfinished(kb: KnowledgeBase) -> list[str]:
-    """Pause the runs that had no end in the backup, and say which: what they did since is not known, and must not be done again unasked."""
+def _pause_unfinished(path: Path) -> list[str]:
+    """Pause the runs of a ledger that have no end and are not paused; which."""
     held = []
-    for row in kb.open_runs():
-        run = kb.run(str(row["run_id"]))
-        if run is None or run["status"] == "paused":
-            continue
-        identity = RunIdentity(run["run_id"], run["trace_id"], run["opening_id"], run["opening_name"])
-        record = run_event(identity, run["last_seq"] + 1, "run.paused", RunChanged(RESTORED), f"run paused: {RESTORED}")
-        kb.ledger.append([record])
-        held.append(identity.run_id)
+    with Ledger.open(path) as ledger:
+        with ledger.reading() as db:
+            unfinished = [str(run_id) for (run_id,) in db.execute(_WITHOUT_END)]
+        for run_id in unfinished:
+            paused, last = False, dict[str, Any]()
+            for event in filter(is_run_record, ledger.read_run(run_id)):
+                paused, last = _PAUSED.get(event.kind, paused), record_of(event)
+            if not paused:
+                identity = RunIdentity(run_id, last["trace_id"], last["opening_id"], last["opening_name"])
+                record = run_event(identity, last["seq"] + 1, "run.paused", RunChanged(RESTORED), f"run paused: {RESTORED}")
+                with suppress(SeqTaken, SeqMissing):  # it takes no record any more, so that nobody goes on with it
+                    ledger.append([record])
+                    held.append(run_id)
     return held
 
 

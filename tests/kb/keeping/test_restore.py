@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 
-from runloop.events import NewEvent
+from runloop.events import NewEvent, RunIdentity, run_event
+from runloop.events.records import RunChanged, RunFinished, RunStarted, Versions
 from runloop.kb.errors import BackupBroken, BackupRefused, KnowledgeInUse, LedgerFull
 from runloop.kb.keeping import restoring
 from runloop.kb.keeping.backup import make_backup, read_backup
@@ -121,19 +124,26 @@ def test_too_little_room_is_said_and_the_old_ledger_stays(saved, monkeypatch):
         assert kb.verify(views=True).ok
 
 
-def test_runs_without_an_end_are_paused_once(home, run):
-    from runloop.events import run_event
-    from runloop.events.records import RunStarted, Versions
-    from runloop.kb.keeping.restoring import hold_unfinished
-
+@pytest.mark.parametrize("target", ["in use", "new"])
+def test_runs_without_an_end_are_paused_in_what_takes_the_place_of_the_ledger(home, run, target, tmp_path):
+    began, told, ended = (RunIdentity(str(uuid4()), f"trace:{uuid4()}", run.opening_id, "o") for _ in range(3))
+    child = RunIdentity(str(uuid4()), began.trace_id, run.opening_id, "o", began.run_id)
+    started = RunStarted("0" * 64, {}, Versions("0"), "local")
     with home.open() as kb:
-        kb.ledger.append([run_event(run, 2, "run.started", RunStarted("0" * 64, {}, Versions("0"), "local"), "began")])
-        assert hold_unfinished(kb) == [run.run_id]
-        assert kb.run(run.run_id)["status"] == "paused"
+        for each in (began, told, ended, child):
+            kb.ledger.append([run_event(each, 1, "run.submitted", started, "submitted")])
+        kb.ledger.append([run_event(told, 2, "run.paused", RunChanged("enough"), "paused")])
+        kb.ledger.append([run_event(ended, 2, "run.finished", RunFinished("cancelled", 0), "over")])
+    make_backup(home.ledger, home.backups / "one", home.beside)
+    place = home if target == "in use" else type(home)(tmp_path / "new")
+    done = restore(home.backups / "one", place.ledger, place.derived, place.beside, home.backups / "aside")
+    assert done.paused == (began.run_id,)
+    with place.open() as kb:
         record = kb.ledger.read()[-1]
-        assert (record.kind, record.payload["seq"], record.payload["meta"]["why"]) == ("run.paused", 3, "restored from a backup")
-        assert hold_unfinished(kb) == []
+        assert (record.kind, record.payload["seq"], record.payload["meta"]["why"]) == ("run.paused", 2, "restored from a backup")
+        assert [kb.run(each.run_id)["status"] for each in (began, told, ended, child)] == ["paused", "paused", "cancelled", "queued"]
         assert kb.verify(views=True).ok
+    assert place.leftovers() == []
 
 
 def test_what_was_erased_since_the_backup_is_counted_because_it_comes_back(saved):
