@@ -68,13 +68,19 @@ def set_secret(
     else:
         KeyringSecrets().put(name, value)
         where = _named(settings, place)
-    before = _found(name, _in_time({each: places[each] for each in list(places)[: list(places).index(place)]}))
+    before, note = None, ""
+    try:
+        before = _found(name, _in_time({each: places[each] for each in list(places)[: list(places).index(place)]}))
+    except Unavailable as error:
+        note = f"{error.message}; it is asked first"
     if json:
         output.print_json({"name": name, "stored": place.value, "where": where, "hidden_by": before})
         return
     output.print_line(f"stored {name} in {where}")
     if before is not None:
-        output.print_line(f"note: {_named(settings, before, name)} has one of that name, and is asked first")
+        note = f"{_named(settings, before, name)} has one of that name, and is asked first"
+    if note:
+        output.print_line(f"note: {note}")
 
 
 @app.command("list")
@@ -164,13 +170,13 @@ def _in_time(places: Mapping[str, SecretProvider]) -> dict[str, InTime]:
 
 def _found(name: str, places: Mapping[str, InTime]) -> str | None:
     """The first place that has it. Raises Unavailable ``secrets.slow``."""
+    from runloop.effects.perform.secrets import NoAnswerError, unanswered
+
     for key, place in places.items():
         try:
             value = place.get(name)
-        except TimeoutError:
-            message = f"the {key} does not answer, so that nobody knows whether it has {name}"
-            hint = "unlock it or start it again; `rlp --set security.secrets.provider=file secrets …` leaves it out"
-            raise Unavailable(message, code="secrets.slow", hint=hint) from None
+        except NoAnswerError as why:
+            raise unanswered(name, why, key) from None
         if value is not None:
             return key
     return None

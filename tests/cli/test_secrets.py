@@ -10,7 +10,7 @@ import threading
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
-from keyring.errors import PasswordSetError
+from keyring.errors import KeyringLocked, PasswordSetError
 
 from runloop.cli import doctor, output
 from runloop.config import load
@@ -215,6 +215,28 @@ def test_doctor_wants_a_keyring_only_where_nothing_else_is_asked(home, no_keyrin
         monkeypatch.setenv("RUNLOOP__SECURITY__SECRETS__PROVIDER", provider)
         states[provider] = doctor._secrets(load()).state
     assert states == {"auto": "ok", "keyring": "fail", "env": "ok", "file": "ok"}
+
+
+def test_a_keyring_that_is_locked_is_said_to_be_and_a_file_can_be_used_meanwhile(rlp, home, typed, drawer, monkeypatch):
+    """As gnome-keyring does where nobody can be asked for its password."""
+
+    def locked(*_):
+        raise KeyringLocked("Failed to unlock the collection!")
+
+    home.mkdir()
+    (home / "config.yaml").write_text(MODELS)
+    monkeypatch.setattr(drawer, "get_password", locked)
+    said = "the keyring is locked, so that nobody knows whether it has"
+    code, out, err = rlp("secrets", "list", "--table")
+    assert (code, "nowhere" in out, f"error[secrets.slow]: {said} mail/smtp" in err) == (0, False, True)
+    code, _, err = rlp("secrets", "remove", "a")
+    assert (code, err.splitlines()[0]) == (3, f"error[secrets.slow]: {said} a")
+    assert said in doctor._secrets(load()).detail
+    for name in ("mail/smtp", "models/openai", "runloop/gh/token"):
+        typed(VALUE)
+        code, out, _ = silent(rlp, "set", name, "--to", "file")
+        assert (code, f"note: {said} {name}; it is asked first" in out) == (0, True)
+    assert doctor._secrets(load()).state == "ok"
 
 
 def test_a_keyring_that_never_answers_is_said_to_and_holds_nothing_up(rlp, home, typed, drawer, monkeypatch):

@@ -460,6 +460,8 @@ async def test_a_keyring_that_never_answers_is_passed_over(monkeypatch):
         store = SecretStore([Stuck(), EnvironmentSecrets({"A": "v"})])
         assert [await store.get("a") for _ in range(20)] == ["v"] * 20
         assert asked == ["a"]  # while it owes an answer it is not asked again
+        with pytest.raises(Unavailable, match="the keyring does not answer, so that nobody knows whether it has b"):
+            await store.get("b")
         asking = [each for each in threading.enumerate() if each.name == "secret"]
         assert [each.daemon for each in asking] == [True]
         released.set()

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from runloop.effects.perform.secret_files import FileSecrets
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
-from runloop.errors import InvalidInput, Where
+from runloop.errors import InvalidInput, Unavailable, Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KEYRING_SERVICE = "runloop"
 KEYRING_TIMEOUT_S = 15.0  # a locked keyring may ask its owner on the desktop; a machine without one must not hang
+_SILENT = "does not answer"
 HANDLE_PREFIX = "rlsec_"
 HANDLE = re.compile(rf"{HANDLE_PREFIX}[a-z2-7]{{32}}")
 _HANDLE_BYTES = 20
@@ -37,11 +38,21 @@ def environment_name(secret_id: str) -> str:
     return "".join(character if character.isascii() and character.isalnum() else "_" for character in secret_id).upper()
 
 
+class NoAnswerError(Exception):
+    """A place does not say whether it has a secret; the text says why."""
+
+
+def unanswered(secret_id: str, why: NoAnswerError, place: str = "keyring") -> Unavailable:
+    """What to tell a person of a secret that may be where nobody can look."""
+    hint = "unlock it or start it again; `rlp --set security.secrets.provider=file secrets …` leaves it out"
+    return Unavailable(f"the {place} {why}, so that nobody knows whether it has {secret_id}", code="secrets.slow", hint=hint)
+
+
 class SecretProvider(Protocol):
     """One place where secrets are kept. Blocking."""
 
     def get(self, secret_id: str) -> str | None:
-        """Return the value, or None where this place does not have it."""
+        """Return the value, or None where this place does not have it. Raises :class:`NoAnswerError`."""
         ...
 
 
@@ -71,12 +82,14 @@ class KeyringSecrets:
             return False
 
     def get(self, secret_id: str) -> str | None:
-        """Return the value."""
+        """Return the value. Raises :class:`NoAnswerError` where it is locked."""
         import keyring
-        from keyring.errors import KeyringError
+        from keyring.errors import KeyringError, KeyringLocked
 
         try:
             value = keyring.get_password(KEYRING_SERVICE, secret_id)
+        except KeyringLocked:
+            raise NoAnswerError("is locked") from None
         except (KeyringError, RuntimeError, OSError):
             return None
         return value or None
@@ -122,9 +135,9 @@ class InTime:
         self._stuck: threading.Thread | None = None
 
     def get(self, secret_id: str) -> str | None:
-        """Return the value, or None. Raises TimeoutError, and what the place raises."""
+        """Return the value, or None. Raises :class:`NoAnswerError`, and what else the place raises."""
         if self._stuck is not None and self._stuck.is_alive():
-            raise TimeoutError
+            raise NoAnswerError(_SILENT)
         answer: SimpleQueue[tuple[str | None, BaseException | None]] = SimpleQueue()
 
         def ask() -> None:
@@ -139,7 +152,7 @@ class InTime:
             value, error = answer.get(timeout=KEYRING_TIMEOUT_S)
         except Empty:
             self._stuck = thread
-            raise TimeoutError from None
+            raise NoAnswerError(_SILENT) from None
         if error is not None:
             raise error
         return value
@@ -152,16 +165,20 @@ class SecretStore:
         self._providers = tuple(map(InTime, providers))
 
     async def get(self, secret_id: str) -> str | None:
-        """Return the value, or None where no provider has it."""
+        """Return the value, or None where no provider has it. Raises Unavailable ``secrets.slow`` where one gave no answer."""
         import asyncio
 
+        silent = None
         for provider in self._providers:
             try:
                 value = await asyncio.to_thread(provider.get, secret_id)
-            except TimeoutError:
+            except NoAnswerError as why:
+                silent = why
                 continue
             if value is not None:
                 return value
+        if silent is not None:
+            raise unanswered(secret_id, silent)
         return None
 
 
