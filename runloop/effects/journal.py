@@ -19,12 +19,16 @@ _SHOWN = 1000
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A refused or failed call as the guest saw it; ``code`` is one of the call-error codes, ``reason`` the dotted stable one."""
+    """A refused or failed call as the guest saw it; ``code`` is one of the call-error codes, ``reason`` the dotted stable one.
+
+    ``unknown`` says that the effect may have happened.
+    """
 
     code: str
     message: str
     hint: str = ""
     reason: str = "call.failed"
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,12 +61,15 @@ class Call:
     """What goes on record of its being allowed, beside its first record."""
     taint: tuple[str, ...] = field(init=False)
     """What the guest had seen when it asked, whatever the answer adds."""
+    in_doubt: bool = field(init=False)
+    """Whether an earlier process began it outside and it is not known yet whether it happened."""
 
     def __post_init__(self) -> None:
         self.taint = tuple(sorted(self.at.taint))
         self.requested = self.pending is not None
         if self.pending is not None and self.pending.klass:
             self.klass = EffectClass(self.pending.klass)
+        self.in_doubt = self.requested and self.klass is EffectClass.EXTERNAL
 
     async def make(self) -> Answer:
         """Prepare, admit, perform and record; a refusal is recorded and answered like any other outcome."""
@@ -98,8 +101,9 @@ class Call:
         return await self._complete(outcome, result_hash, began_ms)
 
     async def refuse(self, error: CallError | None, began_ms: int | None = None) -> Answer:
-        """Record that the call was refused or failed, and tell the guest."""
+        """Record that the call was refused or failed, and tell the guest; what is refused now may have happened before."""
         assert error is not None  # noqa: S101 - the caller has one
+        error.outcome_unknown = error.outcome_unknown or self.in_doubt
         self.at.refusal = error
         self.at.taint |= error.taint
         kind = "effect.unknown" if error.outcome_unknown else "effect.failed"
@@ -195,6 +199,7 @@ class Call:
         happened = evidence.happened
         if happened is None:
             happened = await self.at.desk.settle(self, prepared, ctx, evidence)
+        self.in_doubt = False
         if not happened:
             return None
         if evidence.outcome is None:

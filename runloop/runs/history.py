@@ -271,7 +271,7 @@ def _take_call(attempt: RecordedAttempt, event: StoredEvent) -> None:
         attempt.crossings.append(asked)
         attempt.requests[call] = event.id
     else:
-        _answer(attempt, meta, event.ts_ms)
+        _answer(attempt, meta, event.ts_ms, unknown=event.kind == "effect.unknown")
 
 
 def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
@@ -367,11 +367,10 @@ def _goes_on(run: RecordedRun, attempt: RecordedAttempt, what: str, at_ms: int) 
             run.events.append((at_ms, NodeResumed(attempt.node, attempt.attempt)))
 
 
-def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int) -> None:
-    error = meta.get("error")
-    failure = (
-        None if error is None else Failure(error.get("kind") or "unavailable", error["message"], error.get("hint") or "", error["code"])
-    )
+def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int, *, unknown: bool) -> None:
+    failure = None
+    if (error := meta.get("error")) is not None:
+        failure = Failure(error.get("kind") or "unavailable", error["message"], error.get("hint") or "", error["code"], unknown)
     attempt.lines = 0
     attempt.crossings[meta["call"] - 1] = replace(
         attempt.crossings[meta["call"] - 1],

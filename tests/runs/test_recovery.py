@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
-from runloop.effects.types import Evidence, Outcome
+from runloop.effects.types import CallError, CallErrorKind, Evidence, Outcome
 from runloop.errors import RunloopError
 from runloop.events import NewEvent, record_of
 from runloop.kb import AsyncLedger
@@ -400,6 +400,50 @@ async def test_what_a_paused_run_asks_can_be_answered_in_the_next_process_too(be
 
         assert (again.paused, len(operator.shown)) == (True, 2)
         await kill(b, driving)
+
+
+async def test_what_was_begun_and_is_refused_when_it_is_taken_up_may_have_happened_and_is_not_tried_again(bench, desk):
+    async with bench(operator=desk(True)) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        b.outbox.hold = _for_ever(held)
+        run_id = await interrupted(b, held, ONE.replace('"}]', '", retry: {max_attempts: 3, backoff_ms: 1}}]'))
+        b.outbox.hold = None
+
+        def prepare(_args, _ctx):
+            raise CallError(CallErrorKind.UNAVAILABLE, "no server is set any more", code="mail.none")
+
+        b.outbox.prepare = prepare
+
+        assert (await recover(b, run_id)).status == "failed"
+        events = list(b.ledger.read_run(run_id))
+        assert [event.kind for event in events if event.kind.startswith("effect.")] == ["effect.requested", "effect.unknown"]
+        assert [event.payload["meta"]["attempt"] for event in events if event.kind == "node.finished"] == [1]
+
+
+async def test_what_may_have_happened_is_not_tried_again_by_an_agent_that_left_memory_since(bench, desk):
+    async with bench(operator=desk(True), rules=RunRules(evict_after_ms=20)) as b:
+        b.outbox.fail = [CallError(CallErrorKind.UNAVAILABLE, "it broke off", code="mail.outcome_unknown", outcome_unknown=True)]
+        code = """
+@agent
+def run():
+    try:
+        mail.send([{"email": "ada@example.org"}], subject="s", text="t")
+    except Exception as error:
+        wrong = error
+    model.complete("what now?")
+    raise wrong
+"""
+        b.agent("one", code, caps="mail = true\nmodel = true")
+        release = asyncio.Event()
+        b.model.gate, b.model.gate_at = release, 1
+        run = await b.submit(ONE.replace('"}]', '", retry: {max_attempts: 3, backoff_ms: 1}}]'))
+        drive = asyncio.create_task(b.manager.drive(run))
+        await _kind(b, run.run_id, "node.evicted")
+        release.set()
+
+        assert (await drive).code == "mail.outcome_unknown"
+        assert [meta["attempt"] for meta in b.metas("node.finished")] == [1]
 
 
 async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for_every_request(bench, desk):
