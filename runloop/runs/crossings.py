@@ -154,8 +154,8 @@ class Crossings:
                 self.asked_outside = self.asked_outside or goes_outside(crossing.name, crossing.klass)
                 if (failure := crossing.failure) is not None:
                     kind = CallErrorKind(failure.code)
-                    facts = {"code": failure.reason, "hint": failure.hint}
-                    self.refusal = CallError(kind, failure.message, **facts, outcome_unknown=failure.unknown)
+                    unknown = failure.unknown
+                    self.refusal = CallError(kind, failure.message, code=failure.reason, hint=failure.hint, outcome_unknown=unknown)
                 return answer_of(crossing)
             case Live(number, pending):
                 if not self.live:
