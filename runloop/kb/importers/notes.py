@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
     from runloop.kb.base import KnowledgeBase
     from runloop.kb.importers.intake import Item
+    from runloop.kb.importers.passages import Passage
 
 MAX_BYTES = 4 * 1024 * 1024
+MAX_PASSAGES = 10_000
+"""Of a file whose headings begin them; plain text of ``MAX_BYTES`` has some 7,000 at most."""
 MARKDOWN = frozenset({".md", ".markdown", ".mdown"})
 SUFFIXES = MARKDOWN | {".txt", ".text", ".org", ".rst"}
 
@@ -62,16 +65,20 @@ def _items(root: Path, report: ImportReport, encoding: str | None) -> Iterator[I
             continue
         report.files += 1
         report.read += len(data)
-        yield _found(path, data, text)
+        passages = split_passages(text, markdown=path.suffix.lower() in MARKDOWN)
+        if len(passages) > MAX_PASSAGES:
+            why = f"headings begin {len(passages)} passages in it, the limit is {MAX_PASSAGES}: it is taken as plain text, without titles"
+            report.remark(shown(path), None, why)
+            passages = split_passages(text, markdown=False)
+        yield _found(path, data, passages)
     if not report.files and not report.refusals:
         report.remark(shown(root), None, f"no file in it ends in {', '.join(sorted(SUFFIXES))}")
     yield Whole(shown(root))
 
 
-def _found(path: Path, data: bytes, text: str) -> Found:
+def _found(path: Path, data: bytes, passages: Sequence[Passage]) -> Found:
     """A file with its passages; none where it is empty."""
     file_hash = blake3(data).hexdigest()
-    passages = split_passages(text, markdown=path.suffix.lower() in MARKDOWN)
     payloads = []
     for part, passage in enumerate(passages):
         payload: dict[str, Any] = {"path": str(path), "line": passage.line, "end_line": passage.end_line, "text": passage.text}

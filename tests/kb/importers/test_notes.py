@@ -207,6 +207,17 @@ def test_small_paragraphs_share_a_passage_and_large_ones_do_not():
     assert [(each.line, each.end_line) for each in split_passages("\n".join(lines), markdown=False)] == [(1, 3), (5, 5), (7, 7)]
 
 
+def test_a_file_of_headings_alone_is_taken_as_plain_text_and_a_remark_says_so(kb, tmp_path, monkeypatch):
+    monkeypatch.setattr(notes, "MAX_PASSAGES", 9)
+    write(tmp_path / "nine.md", "# a\n" * 9)
+    write(tmp_path / "ten.md", "# a\n" * 10)
+    report = import_notes(kb, tmp_path)
+    why = "headings begin 10 passages in it, the limit is 9: it is taken as plain text, without titles"
+    assert [tuple(each) for each in report.remarks] == [(str(tmp_path / "ten.md"), None, why)]
+    assert [(row[1], row[2], row[3], row[4]) for row in stored(kb)] == [*((n, n + 1, n + 1, "a") for n in range(9)), (0, 1, 10, None)]
+    assert import_notes(kb, tmp_path).taken == 0
+
+
 def test_a_link_that_may_not_be_followed_costs_only_itself(kb, folder, monkeypatch):
     (folder / "closed").symlink_to("elsewhere")
     real = type(folder).is_dir
