@@ -33,6 +33,8 @@ _QUIET = (
     *("core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false", "diff.external="),
     *("core.attributesFile=/dev/null", "log.showRoot=true", "log.mailmap=false", "diff.relative=false", "i18n.logOutputEncoding=UTF-8"),
 )
+_PATIENCE_S = 60.0
+"""For questions about the repository; its log may take as long as it is."""
 _SAFE = {0: "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 
 
@@ -178,7 +180,12 @@ def _text(data: bytes) -> str:
 
 
 def _git(program: str, root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(_command(program, root, *arguments), env=_environment(), capture_output=True, check=False)  # noqa: S603
+    """What git answers; of one that waits for a pipe in the place of one of its files, that it does not."""
+    command = _command(program, root, *arguments)
+    try:
+        return subprocess.run(command, env=_environment(), capture_output=True, check=False, timeout=_PATIENCE_S)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, b"", f"fatal: it does not answer within {_PATIENCE_S:g} s".encode())
 
 
 def _command(program: str, root: Path, *arguments: str) -> list[str]:
@@ -201,9 +208,10 @@ def _path(said: bytes) -> Path:
 
 
 def _why(text: bytes) -> str:
-    """What git says was fatal, else the first line of what it says."""
+    """What git says was fatal, else the first line of what it says; of a partial clone also how it becomes whole."""
     lines = text.decode("utf-8", "replace").strip().splitlines() or ["it does not say why"]
-    return next((line for line in lines if line.startswith("fatal: ")), lines[0]).removeprefix("fatal: ")[:300]
+    why = next((line for line in lines if line.startswith("fatal: ")), lines[0]).removeprefix("fatal: ")[:300]
+    return f"{why}; `git fetch --refetch --no-filter` gets what a partial clone lacks" if "promisor" in why else why
 
 
 def _current(db: apsw.Connection, keys: Sequence[str]) -> dict[str, Current]:

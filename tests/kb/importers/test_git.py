@@ -268,5 +268,16 @@ def test_what_is_missing_is_not_fetched_by_an_older_git_either(kb, repository, t
     known = git_importer._environment()
     del known["GIT_NO_LAZY_FETCH"]
     monkeypatch.setattr(git_importer, "_environment", lambda: known)
-    assert import_git(kb, partial).refusals == 1
+    report = import_git(kb, partial)
+    assert [each.reason.rpartition("; ")[2] for each in report.refused] == [
+        "`git fetch --refetch --no-filter` gets what a partial clone lacks"
+    ]
     assert not (tmp_path / "sprung").exists()
+
+
+def test_a_pipe_in_the_place_of_a_file_of_git_is_not_waited_for(kb, repository, monkeypatch):
+    (repository.root / ".git/HEAD").unlink()
+    os.mkfifo(repository.root / ".git/HEAD")
+    monkeypatch.setattr(git_importer, "_PATIENCE_S", 0.1)
+    with pytest.raises(InvalidInput, match=r"is not a Git repository: it does not answer within 0\.1 s"):
+        import_git(kb, repository.root)
