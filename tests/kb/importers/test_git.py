@@ -268,11 +268,137 @@ def test_what_is_missing_is_not_fetched_by_an_older_git_either(kb, repository, t
     known = git_importer._environment()
     del known["GIT_NO_LAZY_FETCH"]
     monkeypatch.setattr(git_importer, "_environment", lambda: known)
+    assert import_git(kb, partial).refusals == 1
+    assert not (tmp_path / "sprung").exists()
+
+
+FIELD = st.binary(max_size=20).map(lambda data: data.replace(b"\0", b""))
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(FIELD, min_size=8, max_size=8), st.lists(st.tuples(FIELD.filter(bool), st.integers(0, 9)), max_size=3)),
+        max_size=4,
+    ),
+    st.integers(1, 50),
+)
+def test_the_log_is_taken_apart_however_it_is_read(commits, size):
+    hashes = [b"%040x" % number for number in range(len(commits))]
+    log = b"".join(
+        b"\x01" + b"\0".join((name, *fields)) + b"\0" + b"".join(b"\0\n%d\t0\t%s\0" % (count, path) for path, count in files)
+        for name, (fields, files) in zip(hashes, commits, strict=True)
+    )
+    expected = [
+        [name, *fields, *(b"\n%d\t0\t%s" % (count, path) for path, count in files)]
+        for name, (fields, files) in zip(hashes, commits, strict=True)
+    ]
+    file = io.BytesIO(log)
+    assert list(parse_log(lambda most: file.read(min(most, size)))) == expected
+
+
+def test_a_place_that_nobody_may_look_into_is_no_repository(kb, closed):
+    with pytest.raises(InvalidInput, match="is not a Git repository"):
+        import_git(kb, closed)
+
+
+def test_a_work_tree_elsewhere_neither_names_the_repository_nor_forgets_what_another_one_holds(kb, repository, tmp_path):
+    commit(repository, "a", "mine")
+    import_git(kb, repository.root)
+    stranger = tmp_path / "stranger"
+    repository("clone", "-q", str(repository.root), str(stranger))
+    for tree in (repository.root, tmp_path, tmp_path / "gone"):
+        repository("--git-dir", str(stranger / ".git"), "config", "core.worktree", str(tree))
+        report = import_git(kb, stranger)
+        assert (report.source, report.removed, report.refused) == (str(stranger / ".git"), 0, [])
+    assert subjects(kb) == ["mine"]
+
+
+def test_a_repository_whose_work_tree_is_another_folder_is_read(kb, repository, tmp_path):
+    """As yadm, vcsh and bare repositories of dot files are."""
+    commit(repository, "a", "dots")
+    repository("config", "core.worktree", str(tmp_path))
+    assert import_git(kb, repository.root / ".git").taken == 1
+    assert subjects(kb) == ["dots"]
+
+
+def test_the_commits_of_a_repository_inside_of_another_one_stay(kb, repository):
+    commit(repository, "a", "outer")
+    (repository.root / "sub").mkdir()
+    repository("init", "-q", "-b", "main", "sub")
+    repository("-C", "sub", "commit", "-q", "--allow-empty", "-m", "inner")
+    import_git(kb, repository.root / "sub")
+    assert import_git(kb, repository.root).removed == 0
+    assert subjects(kb) == ["inner", "outer"]
+
+
+def test_branches_count_where_the_head_names_none_of_them(kb, repository):
+    commit(repository, "a", "one")
+    import_git(kb, repository.root)
+    commit(repository, "b", "two")
+    repository("symbolic-ref", "HEAD", "refs/heads/unborn")
+    report = import_git(kb, repository.root)
+    assert (report.taken, report.removed) == (1, 0)
+
+
+def test_a_repository_whose_only_branch_is_broken_forgets_nothing(kb, repository):
+    commit(repository, "a", "one")
+    import_git(kb, repository.root)
+    (repository.root / ".git" / "refs" / "heads" / "main").write_text("garbage\n")
+    report = import_git(kb, repository.root)
+    assert (report.removed, len(report.refused)) == (0, 1)
+    assert subjects(kb) == ["one"]
+
+
+def test_linked_work_trees_are_read_and_named_as_themselves(kb, repository, tmp_path):
+    commit(repository, "a", "one")
+    repository("worktree", "add", "-q", "--detach", str(tmp_path / "tree"))
+    report = import_git(kb, tmp_path / "tree")
+    assert (report.taken, report.source) == (1, str(tmp_path / "tree"))
+
+
+def test_settings_and_files_of_a_repository_neither_hide_anything_nor_hold_the_import_up(kb, repository, tmp_path):
+    commit(repository, "a", "one")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for setting in ("diff.orderFile", "core.attributesFile", "mailmap.file"):
+        repository("config", setting, str(fifo))
+    repository("config", "log.showRoot", "false")
+    for name in (".gitattributes", ".mailmap"):
+        os.mkfifo(repository.root / name)
+    assert import_git(kb, repository.root).taken == 1
+    (event,) = kb.ledger.read(kinds=["commit.imported"])
+    assert event.payload["files"] == [["a", 1, 0]]
+
+
+def test_what_is_missing_is_not_fetched_by_an_older_git_either(kb, repository, tmp_path, monkeypatch):
+    """A partial clone's settings name the program that fetches; without ``GIT_NO_LAZY_FETCH`` (before 2.39.4) git runs it."""
+    commit(repository, "a", "one")
+    commit(repository, "a", "two")
+    repository("config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial"
+    repository("clone", "-q", "--no-local", "--filter=blob:none", "--no-checkout", f"file://{repository.root}", str(partial))
+    trap = tmp_path / "trap"
+    trap.write_text(f'#!/bin/sh\ntouch {tmp_path}/sprung\nexec git-upload-pack "$@"\n')
+    trap.chmod(0o755)
+    repository("-C", str(partial), "config", "remote.origin.uploadpack", str(trap))
+    known = git_importer._environment()
+    del known["GIT_NO_LAZY_FETCH"]
+    monkeypatch.setattr(git_importer, "_environment", lambda: known)
     report = import_git(kb, partial)
     assert [each.reason.rpartition("; ")[2] for each in report.refused] == [
         "`git fetch --refetch --no-filter` gets what a partial clone lacks"
     ]
     assert not (tmp_path / "sprung").exists()
+
+
+def test_the_refusal_of_a_partial_clone_says_how_it_becomes_whole(kb, repository, tmp_path):
+    commit(repository, "a", "one")
+    commit(repository, "a", "two")
+    repository("config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial"
+    repository("clone", "-q", "--no-local", "--filter=blob:none", "--no-checkout", f"file://{repository.root}", str(partial))
+    (refusal,) = import_git(kb, partial).refused
+    assert refusal.reason.endswith("; `git fetch --refetch --no-filter` gets what a partial clone lacks")
 
 
 def test_a_pipe_in_the_place_of_a_file_of_git_is_not_waited_for(kb, repository, monkeypatch):
