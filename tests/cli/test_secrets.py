@@ -157,6 +157,18 @@ def test_a_place_that_is_never_asked_is_refused(rlp, typed, no_keyring, provider
     assert (code, err.splitlines()[0].endswith(ending)) == (2, True)
 
 
+@pytest.mark.parametrize("backend", ["keyrings_of_another_python.file.Keyring", "keyring.backends.none.Keyring", "nothing"])
+def test_a_keyring_that_is_named_and_not_there_is_none(rlp, home, typed, no_keyring, monkeypatch, backend):
+    """As where PYTHON_KEYRING_BACKEND or keyringrc.cfg speak of what is installed for another Python."""
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
+    monkeypatch.setattr(keyring.core, "_keyring_backend", None)
+    path = home / "secrets" / "a"
+    assert silent(rlp, "set", "a")[:2] == (0, f"stored a in {path}\n")
+    assert silent(rlp, "remove", "a")[:2] == (0, f"removed a from a file of {home}/secrets\n")
+    code, _, err = silent(rlp, "set", "a", "--to", "keyring")
+    assert (code, err.splitlines()[0].startswith("error[secrets.keyring]: the keyring refuses: ")) == (2, True)
+
+
 def test_a_keyring_that_refuses_says_why_and_keeps_nothing(rlp, typed, drawer):
     drawer.locked = True
     code, _, err = silent(rlp, "set", "a")

@@ -74,23 +74,22 @@ class KeyringSecrets:
     def usable() -> bool:
         """Whether there is a keyring here that keeps anything."""
         import keyring
-        from keyring.errors import KeyringError
 
         try:
             return bool(getattr(keyring.get_keyring(), "priority", 0) > 0)
-        except (KeyringError, RuntimeError, OSError):
+        except Exception:  # noqa: BLE001 - a backend, and what names one (PYTHON_KEYRING_BACKEND, keyringrc.cfg), is somebody else's
             return False
 
     def get(self, secret_id: str) -> str | None:
         """Return the value. Raises :class:`NoAnswerError` where it is locked."""
         import keyring
-        from keyring.errors import KeyringError, KeyringLocked
+        from keyring.errors import KeyringLocked
 
         try:
             value = keyring.get_password(KEYRING_SERVICE, secret_id)
         except KeyringLocked:
             raise NoAnswerError("is locked") from None
-        except (KeyringError, RuntimeError, OSError):
+        except Exception:  # noqa: BLE001 - as above
             return None
         return value or None
 
@@ -114,11 +113,9 @@ class KeyringSecrets:
 
 @contextmanager
 def _asking_the_keyring() -> Iterator[None]:
-    from keyring.errors import KeyringError
-
     try:
         yield
-    except (KeyringError, RuntimeError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - as above
         why = str(error).strip().split("\n", 1)[0] or type(error).__name__
         hint = "unlock it, or keep the secret in a file: `rlp secrets set NAME --to file`"
         raise InvalidInput(f"the keyring refuses: {why}", code="secrets.keyring", hint=hint) from None
