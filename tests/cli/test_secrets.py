@@ -163,8 +163,10 @@ def test_a_keyring_that_is_named_and_not_there_is_none(rlp, home, typed, no_keyr
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
     monkeypatch.setattr(keyring.core, "_keyring_backend", None)
     path = home / "secrets" / "a"
+    typed(VALUE)
     assert silent(rlp, "set", "a")[:2] == (0, f"stored a in {path}\n")
     assert silent(rlp, "remove", "a")[:2] == (0, f"removed a from a file of {home}/secrets\n")
+    typed(VALUE)
     code, _, err = silent(rlp, "set", "a", "--to", "keyring")
     assert (code, err.splitlines()[0].startswith("error[secrets.keyring]: the keyring refuses: ")) == (2, True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,11 @@ def read_appointment(text: str) -> dict[str, Any]:
     from icalendar import Event
 
     _look_up_zones()
-    event = Event.from_ical(text)
+    with warnings.catch_warnings(action="ignore"):  # what the library remarks to programmers, of Evolution's names of zones for one
+        event = Event.from_ical(text)
     if not isinstance(event, Event):
         raise ValueError("not one appointment")  # noqa: TRY004 - the caller reports it as it reports what the parser raises
-    problems = [f"{name}: {why}"[:200] for name, why in event.errors]
+    problems = [(f"{name}: {why}" if name else why)[:200] for name, why in event.errors]
     uid = _text(event, "UID")
     if not uid:
         uid = blake3(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -89,6 +89,10 @@ def test_appointments_have_times_zones_rules_and_people(kb, file):
         ("DTSTART:20261120T093000Z", {"at": "2026-11-20T09:30:00", "zone": "UTC", "ms": 1795167000000}),
         ("DTSTART:20261120T093000", {"at": "2026-11-20T09:30:00", "ms": 1795167000000}),
         ("DTSTART;TZID=Custom Zone 7:20261120T093000", {"at": "2026-11-20T09:30:00", "zone": "Custom Zone 7"}),
+        (
+            "DTSTART;TZID=/freeassociation.sourceforge.net/Europe/Vienna:20261120T093000",  # Evolution's
+            {"at": "2026-11-20T09:30:00", "zone": "/freeassociation.sourceforge.net/Europe/Vienna", "ms": 1795163400000},
+        ),
         ("DTSTART;VALUE=DATE:18991231", {"at": "1899-12-31", "ms": -2209075200000}),
         ("DTSTART:99991231T235959Z", {"at": "9999-12-31T23:59:59", "zone": "UTC", "ms": 253402300799000}),
         ("DTSTART:tomorrow", None),
@@ -192,6 +196,11 @@ def test_deep_nesting_is_bounded():
 def test_a_file_in_a_directory_that_nobody_may_look_into_is_refused_by_name(kb, closed):
     report = import_calendar(kb, [closed / "a.ics"])
     assert [each.reason for each in report.refused] == ["No such file or directory"]
+
+
+def test_a_line_that_is_no_property_is_quoted_without_the_name_that_it_has_not(kb, file):
+    report = import_calendar(kb, [file(calendar(*event("DTSTART:20260101T100000Z", "SUMMARY:a", "=20more")))])
+    assert [reason.split(":")[0] for _, _, reason in report.remarks] == ["Content line could not be parsed into parts"]
 
 
 @pytest.mark.parametrize("zone", ["Europe", "America/Argentina", "..", "A" * 300, "Europe/Berlin/x"])
