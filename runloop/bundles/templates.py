@@ -61,13 +61,15 @@ from runloop_agent import CallError, agent, emit, kb, model
 @agent
 def run(topic: str, sentences: int = 3) -> dict:
     """Sum up what the knowledge base says about ``topic``: with a model where there is one, else as a list."""
-    hits = kb.search(topic, limit=8)
+    hits = kb.search(topic, limit=5)
     if not hits:
         return {"out": {"text": f"Nothing is known about {topic}.", "mode": "empty", "sources": []}}
     sources = [{"title": hit.title, "event_id": hit.event_id} for hit in hits]
     try:
         prompt = f"Sum up what these notes say about {topic} in {sentences} sentences. Use nothing but the notes."
-        text, mode = model.complete(prompt, context=hits).text, "model"
+        # Prompt and answer share models.broker.budgets.per_request_tokens_cap, 2,000 unless it is set: short passages and answers.
+        notes = [f"{hit.title}: {hit.excerpt}"[:360] for hit in hits]
+        text, mode = model.complete(prompt, context=notes, max_tokens=400).text, "model"
     except CallError as error:
         if error.code != "unavailable":
             raise

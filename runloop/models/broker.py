@@ -176,7 +176,7 @@ class Broker:
                 "budget",
                 "model.request_cap",
                 f"the request needs {wanted}, more than the {cap} tokens that one request may use",
-                hint="shorten the prompt, lower max_tokens, or raise models.broker.budgets.per_request_tokens_cap",
+                hint="shorten the prompt, give a smaller max_tokens, or raise models.broker.budgets.per_request_tokens_cap",
             )
         return request.max_tokens or cap - estimate
 

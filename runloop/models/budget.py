@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runloop.models.types import Usage
 
 _MILLION = 1_000_000
+_LESS = "give the call a smaller max_tokens (without one it may use all that models.broker.budgets.per_request_tokens_cap leaves)"
 
 
 def price_of(prices: Sequence[PriceSettings], provider: str, model: str) -> PriceSettings | None:
@@ -94,7 +95,7 @@ class Budget:
                 "budget",
                 "model.budget_tokens",
                 f"the call may need {tokens} tokens, {left} of {self.tokens} are left of {self.holder.whose}",
-                hint=f"raise {self.holder.tokens_key}, shorten the prompt, or lower max_tokens",
+                hint=f"raise {self.holder.tokens_key}, shorten the prompt, or {_LESS}",
             )
         if left_usd is not None:
             if usd_micros is None:
@@ -110,7 +111,7 @@ class Budget:
                     "model.budget_usd",
                     f"the call may cost {dollars(usd_micros)}, {dollars(left_usd)} of {dollars(self.usd_micros or 0)} "
                     f"are left of {self.holder.whose}",
-                    hint=f"raise {self.holder.usd_key}, or lower max_tokens",
+                    hint=f"raise {self.holder.usd_key}, or {_LESS}",
                 )
         held = Reservation(tokens, usd_micros or 0)
         self._held_tokens += held.tokens

@@ -3,15 +3,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from runloop.bundles import inspect_bundle, load_bundle
 from runloop.bundles.lint import lint
 from runloop.bundles.scaffold import Grants, scaffold
+from runloop.config.registry import lookup
 from runloop.errors import InvalidInput
+from runloop.models.types import ModelRequest, estimate_tokens
 from runloop.openings import parse_opening
 from runloop.testing import read_cases
+from runloop_agent import kb, model
 
 
 def test_a_new_agent_is_sound_as_it_is(tmp_path):
@@ -36,6 +40,21 @@ def test_its_policy_grants_what_was_asked_for_and_nothing_more(tmp_path):
         "kb_write": ["artifacts"],
         "model": True,
     }
+
+
+def test_what_it_asks_of_a_model_fits_into_one_request_however_long_the_notes_are(tmp_path, monkeypatch):
+    asked = []
+
+    def complete(prompt, *, context, max_tokens):
+        asked.append(estimate_tokens(ModelRequest(prompt, context=context).text) + max_tokens)
+        return SimpleNamespace(text="x")
+
+    monkeypatch.setattr(kb, "search", lambda _topic, limit: [kb.Hit("notes", "n", "題" * 200, "語" * 5_000, event_id=7)] * limit)
+    monkeypatch.setattr(model, "complete", complete)
+    space = {}
+    exec(scaffold("a", tmp_path).bundle.joinpath("agent.py").read_text(), space)
+    assert space["run"]("茶")["out"]["mode"] == "model"
+    assert asked[0] <= int(lookup("models.broker.budgets.per_request_tokens_cap").default)
 
 
 def test_its_opening_runs_it(tmp_path):
