@@ -28,7 +28,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str
     ((apsw.IOError,), LedgerIO, "the device failed", "look at the system's log and the disk's health, then run `rlp kb verify`"),
     ((apsw.ReadOnlyError, PermissionError), LedgerReadOnly, "cannot be written", "check owner and mode of the file and its directory"),
     ((apsw.BusyError, apsw.LockedError), LedgerLocked, "another process holds the lock", "try again, or stop the other process"),
-    ((apsw.CorruptError, apsw.NotADBError), LedgerCorrupt, "the file is damaged", "run `rlp kb verify`, then restore a backup"),
+    ((apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError), LedgerCorrupt, "the file is damaged", "run `rlp kb verify`, then restore a backup"),
     ((apsw.CantOpenError, FileNotFoundError), LedgerError, "cannot be opened", "check that the path exists and can be read"),
 )
 
@@ -119,7 +119,7 @@ def translated(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
     """Turn SQLite's and the system's errors into ours, with the file's name; see :func:`translate`."""
     try:
         yield
-    except (apsw.Error, OSError) as error:
+    except (apsw.Error, OSError, UnicodeDecodeError) as error:
         raise translate(error, path, db) from error
 
 

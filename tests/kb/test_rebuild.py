@@ -7,7 +7,7 @@ import pytest
 
 from runloop.kb import KnowledgeBase, making, materialise, projections, rebuilding
 from runloop.kb.database import connect
-from runloop.kb.errors import LedgerFull
+from runloop.kb.errors import LedgerCorrupt, LedgerFull
 from runloop.kb.keeping.locks import exclusive
 
 
@@ -23,6 +23,18 @@ def test_readers_see_the_old_tables_until_the_new_ones_are_whole(kb, contact, mo
         kb.rebuild(lambda done: seen.append((done, names(db))))
         assert names(db) == ["A", "B"]
     assert seen == [(2, ["A", "B"])]
+
+
+def test_text_that_is_no_utf_8_is_damage_that_a_rebuild_mends(kb, contact, behind):
+    kb.ledger.append([contact("A", "a@x")])
+    kb.sync()
+    behind(kb.root / "pog.sqlite", "UPDATE contacts SET name = CAST(x'fa' AS TEXT)")
+    with pytest.raises(LedgerCorrupt) as caught, kb.reading() as db:
+        names(db)
+    assert "rlp kb rebuild" in caught.value.hint
+    kb.rebuild()
+    with kb.reading() as db:
+        assert names(db) == ["A"]
 
 
 def test_a_reader_that_began_before_a_rebuild_ends_with_what_it_began_with(kb, contact, behind):
