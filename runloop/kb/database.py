@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from runloop.errors import NO_ROOM, RunloopError, Where, exhausted
-from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly, NotALedger
+from runloop.kb.errors import DAMAGED, LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly, NotALedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str
     ((apsw.IOError,), LedgerIO, "the device failed", "look at the system's log and the disk's health, then run `rlp kb verify`"),
     ((apsw.ReadOnlyError, PermissionError), LedgerReadOnly, "cannot be written", "check owner and mode of the file and its directory"),
     ((apsw.BusyError, apsw.LockedError), LedgerLocked, "another process holds the lock", "try again, or stop the other process"),
-    ((apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError), LedgerCorrupt, "the file is damaged", "run `rlp kb verify`, then restore a backup"),
+    ((apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError), LedgerCorrupt, "the file is damaged", DAMAGED),
     ((apsw.CantOpenError, FileNotFoundError), LedgerError, "cannot be opened", "check that the path exists and can be read"),
 )
 
@@ -134,6 +134,8 @@ def translate(error: Exception, path: Path, db: apsw.Connection | None = None) -
         message = f"its directory cannot be written, which SQLite has to do also to read it: {error}"
         hint = f"make {path.parent} writable for this user, or copy the state directory to where it is, and set RUNLOOP_HOME to that"
         return LedgerReadOnly(message, where=where, hint=hint)
+    if isinstance(error, apsw.SQLError) and str(error) == "malformed JSON":
+        return LedgerCorrupt("an event in the file is damaged: malformed JSON", where=where, hint=DAMAGED)
     if isinstance(error, apsw.SQLError) and str(error).startswith("no such table"):
         return LedgerCorrupt(f"a part of the file is missing: {error}", where=where, hint="restore the file from a backup")
     for types, ours, message, hint in _MEANINGS:

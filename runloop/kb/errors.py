@@ -54,6 +54,10 @@ class LedgerClosed(LedgerError):  # noqa: N818 - named for what it is, like the 
     code = "ledger.closed"
 
 
+DAMAGED = "run `rlp kb verify`, then restore a backup"
+"""What to do about a damaged ledger."""
+
+
 class LedgerCorrupt(VerificationFailed):
     """The file is damaged: SQLite cannot read it, or a part of it is missing."""
 

@@ -22,8 +22,10 @@ from runloop.events import (
     validate,
     validate_meta,
 )
+from runloop.events.canonical import NOT_JSON
 from runloop.events.hashes import preimage
 from runloop.events.kinds import VERSION_KEY
+from runloop.kb.errors import DAMAGED, LedgerCorrupt
 
 if TYPE_CHECKING:
     import apsw
@@ -91,9 +93,12 @@ def _canonical_parts(event: NewEvent, payload: dict[str, Any], *, made: bool) ->
 
 
 def stored(row: tuple[Any, ...]) -> StoredEvent:
-    """The event of a row selected as ``COLUMNS``."""
+    """The event of a row selected as ``COLUMNS``. Raises LedgerCorrupt where its texts are no JSON."""
     event_id, ts_ms, kind, actor, scope, payload, provenance, content, chain, key = row
-    return StoredEvent(event_id, ts_ms, kind, actor, scope, parse(payload), parse(provenance), content, chain, key)
+    try:
+        return StoredEvent(event_id, ts_ms, kind, actor, scope, parse(payload), parse(provenance), content, chain, key)
+    except NOT_JSON as error:
+        raise LedgerCorrupt(f"event {event_id} is damaged: {error}", hint=DAMAGED) from None
 
 
 def insert_blobs(db: apsw.Connection, event_id: int, blobs: Iterable[tuple[bytes, bytes]]) -> None:

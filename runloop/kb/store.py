@@ -14,7 +14,7 @@ import apsw
 from runloop.errors import Where
 from runloop.events import StoredEvent, chain_hash
 from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, create, translate, translated
-from runloop.kb.errors import KeyArchived, KeyConflict, LedgerCorrupt
+from runloop.kb.errors import DAMAGED, KeyArchived, KeyConflict, LedgerCorrupt
 from runloop.kb.log_room import LogRoom
 from runloop.kb.migrations import immediate, open_schema
 from runloop.kb.numbers import RunNumbers
@@ -230,7 +230,7 @@ class Store:
 def _head(db: apsw.Connection, path: Path) -> tuple[int, bytes]:
     head: tuple[int, bytes] | None = db.execute(_HEAD).fetchone()
     if head is None:
-        raise LedgerCorrupt("the head is missing", where=Where(file=str(path)), hint="run `rlp kb verify`, then restore a backup")
+        raise LedgerCorrupt("the head is missing", where=Where(file=str(path)), hint=DAMAGED)
     return head
 
 

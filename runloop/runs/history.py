@@ -10,7 +10,9 @@ from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing, Failure
 from runloop.effects.types import MICROS_PER_USD, EffectClass, dollars
 from runloop.errors import InvalidInput
-from runloop.events import NodeResult, RunIdentity, current, outputs_hash
+from runloop.events import ERASED_KEY, NodeResult, RunIdentity, current, outputs_hash
+from runloop.events.hashes import content_hash
+from runloop.kb.errors import DAMAGED, LedgerCorrupt
 from runloop.openings.states import (
     Begin,
     ClockSet,
@@ -204,11 +206,22 @@ def asked_by(crossing: Crossing) -> dict[str, Any]:
 
 
 def load_run(ledger: RunSource, run_id: str) -> RecordedRun:
-    """Fold the records of one run. Raises InvalidInput ``run.unknown``."""
-    run = fold(run_id, told_events(ledger, run_id))
+    """Fold the records of one run. Raises InvalidInput ``run.unknown``, and LedgerCorrupt where they cannot be told for what was changed."""
+    try:
+        run = fold(run_id, told_events(ledger, run_id))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        _require_unchanged(told_events(ledger, run_id))
+        raise
     if run is None:
         raise InvalidInput(f"there is no run {run_id}", code="run.unknown", hint="`rlp runs` lists the runs in the ledger")
     return run
+
+
+def _require_unchanged(events: Iterable[StoredEvent]) -> None:
+    for event in events:
+        said = content_hash(event.kind, event.actor, event.scope, event.payload, event.provenance)
+        if said != event.content_hash and ERASED_KEY not in event.payload:
+            raise LedgerCorrupt(f"event {event.id} does not say what was written", hint=DAMAGED)
 
 
 def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:

@@ -97,6 +97,19 @@ def test_a_table_that_is_gone_is_damage_with_its_exit_code(ledger, contact, fini
     assert "backup" in caught.value.hint
 
 
+def test_an_event_that_is_no_json_any_more_is_damage_and_named(ledger, contact, behind):
+    ledger.append([contact("A"), contact("B")])
+    behind(ledger.path, "UPDATE events SET provenance_json = '{' WHERE id = 2")
+    with pytest.raises(LedgerCorrupt, match="event 2 is damaged"):
+        ledger.read()
+
+
+def test_what_sqlite_cannot_look_into_for_its_index_is_damage(ledger, behind, contact):
+    ledger.append([contact()])
+    with pytest.raises(LedgerCorrupt, match="malformed JSON"), ledger.reading() as db:
+        db.execute("SELECT json_extract('{', '$.a')").get
+
+
 def test_a_head_that_is_gone_is_damage(ledger, behind):
     ledger.close()
     behind(ledger.path, "DELETE FROM head")
