@@ -206,19 +206,25 @@ def asked_by(crossing: Crossing) -> dict[str, Any]:
 
 
 def load_run(ledger: RunSource, run_id: str) -> RecordedRun:
-    """Fold the records of one run. Raises InvalidInput ``run.unknown``, and LedgerCorrupt where they cannot be told for what was changed."""
+    """Fold the records of one run. Raises InvalidInput ``run.unknown``; LedgerCorrupt where one was changed and nothing can be told."""
     try:
         run = fold(run_id, told_events(ledger, run_id))
     except (LookupError, TypeError, ValueError, AttributeError):
-        _require_unchanged(told_events(ledger, run_id))
+        _require_whole(told_events(ledger, run_id))
         raise
     if run is None:
         raise InvalidInput(f"there is no run {run_id}", code="run.unknown", hint="`rlp runs` lists the runs in the ledger")
     return run
 
 
-def _require_unchanged(events: Iterable[StoredEvent]) -> None:
+def _require_whole(events: Iterable[StoredEvent]) -> None:
+    awaited: dict[Any, int] = {}
     for event in events:
+        run_id, seq = event.payload.get("run_id"), event.payload.get("seq")
+        if isinstance(seq, int):
+            if seq != awaited.get(run_id, seq):
+                raise LedgerCorrupt(f"record {awaited[run_id]} of run {run_id} is missing", hint=DAMAGED)
+            awaited[run_id] = seq + 1
         said = content_hash(event.kind, event.actor, event.scope, event.payload, event.provenance)
         if said != event.content_hash and ERASED_KEY not in event.payload:
             raise LedgerCorrupt(f"event {event.id} does not say what was written", hint=DAMAGED)

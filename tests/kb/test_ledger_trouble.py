@@ -107,7 +107,7 @@ def test_an_event_that_is_no_json_any_more_is_damage_and_named(ledger, contact, 
 def test_what_sqlite_cannot_look_into_for_its_index_is_damage(ledger, behind, contact):
     ledger.append([contact()])
     with pytest.raises(LedgerCorrupt, match="malformed JSON"), ledger.reading() as db:
-        db.execute("SELECT json_extract('{', '$.a')").get
+        db.execute("SELECT json_extract('{', '$.a')").fetchall()
 
 
 def test_a_head_that_is_gone_is_damage(ledger, behind):

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from runloop.openings.states import Begin, NodeFailed, NodeResumed, NodeStarted, NodeSucceeded, NodeWaiting, TakenUp
 from runloop.kb.errors import LedgerCorrupt
+from runloop.openings.states import Begin, NodeFailed, NodeResumed, NodeStarted, NodeSucceeded, NodeWaiting, TakenUp
 from runloop.runs.history import RecordedAttempt, Spent, fold, load_run, spent_of
 
 RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
@@ -129,15 +129,36 @@ def test_what_is_used_together_has_a_price_only_where_all_of_it_has():
     assert (total.tokens, total.usd) == (5, None)
 
 
-@pytest.mark.parametrize(("kind", "old", "new"), [("effect.completed", '"call":1', '"call":9'), ("node.started", '"node":"a"', '"node":"z"')])
-async def test_a_run_whose_records_were_changed_is_not_told_and_the_changed_one_is_named(bench, kind, old, new):
-    async with bench() as b:
-        b.agent("relay", "@agent\ndef run():\n    kb.search('x')\n    return {'out': 1}\n", caps='kb_read = ["notes"]')
-        run_id = (await b.run('version: 0\nname: o\nnodes:\n  - {id: a, use: "agent:relay"}\nedges: []\n')).run_id
-        with sqlite3.connect(b.ledger.path) as db:
-            changed = db.execute("SELECT id FROM events WHERE kind = ?", (kind,)).fetchone()[0]
-            db.execute("UPDATE events SET payload_json = replace(payload_json, ?, ?) WHERE id = ?", (old, new, changed))
-        db.close()
+async def one_run(b):
+    b.agent("relay", "@agent\ndef run():\n    kb.search('x')\n    return {'out': 1}\n", caps='kb_read = ["notes"]')
+    return (await b.run('version: 0\nname: o\nnodes:\n  - {id: a, use: "agent:relay"}\nedges: []\n')).run_id
 
-        with pytest.raises(LedgerCorrupt, match=f"event {changed} does not say what was written"):
+
+def spoil(b, statement, *values):
+    """Changes the file behind the ledger's back."""
+    with sqlite3.connect(b.ledger.path) as db:
+        db.execute(statement, values)
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"), [("effect.completed", '"call":1', '"call":9'), ("node.started", '"node":"a"', '"node":"z"')]
+)
+async def test_a_run_with_a_changed_record_is_not_told_and_the_record_is_named(bench, kind, old, new):
+    async with bench() as b:
+        run_id = await one_run(b)
+        number = next(event.id for event in b.ledger.read() if event.kind == kind)
+        spoil(b, "UPDATE events SET payload_json = replace(payload_json, ?, ?) WHERE id = ?", old, new, number)
+
+        with pytest.raises(LedgerCorrupt, match=f"event {number} does not say what was written"):
+            load_run(b.ledger, run_id)
+
+
+async def test_a_run_without_one_of_its_records_is_not_told(bench):
+    async with bench() as b:
+        run_id = await one_run(b)
+        gone = next(event for event in b.ledger.read() if event.kind == "node.started")
+        spoil(b, "DELETE FROM events WHERE id = ?", gone.id)
+
+        with pytest.raises(LedgerCorrupt, match=f"record {gone.payload['seq']} of run {run_id} is missing"):
             load_run(b.ledger, run_id)

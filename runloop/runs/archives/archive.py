@@ -165,7 +165,8 @@ class _Reader:
         """Whether the records, each of which is sound, tell runs: of none that comes from itself, no end of what had not begun."""
         from graphlib import CycleError, TopologicalSorter  # verbs load this module that read no archive
 
-        from runloop.runs.history import load_run
+        from runloop.runs.fork import told_events
+        from runloop.runs.history import fold
 
         related: dict[str, set[str]] = {}
         for entry in self._manifest.runs:
@@ -178,7 +179,7 @@ class _Reader:
             raise self._invalid("a run in it is its own parent, or was forked from itself", "archive.record") from None
         for run_id in related:
             try:
-                load_run(archive, run_id)
+                fold(run_id, told_events(archive, run_id))
             except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 said = f"{type(error).__name__}: {error}"
                 raise self._invalid(f"the records of {run_id} do not follow from one another ({said})", "archive.record") from None
