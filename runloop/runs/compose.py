@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from runloop import __version__
 from runloop.dataclass import dataclass
 from runloop.kb import AsyncLedger
-from runloop.runs.clock import clock_ms
+from runloop.runs.clock import Steady, clock_ms
 from runloop.runs.disk import DiskLookup
 from runloop.runs.grants import FILE as GRANTS
 from runloop.runs.grants import StandingGrants
@@ -99,6 +99,8 @@ async def session(
         kb.require_same_ledger()
         owner = Owner.take(directories.pog)
         stack.callback(owner.close)
+        steady = Steady()
+        stack.enter_context(steady.follows())
         pool = WorkerPool(
             directories.cache,
             kept=directories.pog / KEPT,
@@ -107,6 +109,7 @@ async def session(
             restarts_per_minute=settings.get("sandbox.restarts_per_minute"),
             ready_s=settings.get("runtime.spawn_ready_timeout_ms") / 1000,
             started=started,
+            clock_s=lambda: steady.ms() / 1000,
         )
         turns, models = Turns(), Turns(*model_limits(settings))
         pressure = Pressure(Load(), turns.look_again)
@@ -117,7 +120,7 @@ async def session(
         stack.callback(ledger.hand_over)
         if on_stall is not None:
             ledger.watch(on_stall)
-        world = _World(kb, ledger, pool, operator or Nobody(), turns, models, owner)
+        world = _World(kb, ledger, pool, operator or Nobody(), turns, models, owner, steady)
         stack.push_async_callback(world.close_brokers)
         stack.push_async_callback(pool.close)
         pool.launch()  # the processes start while the rest is made
@@ -141,6 +144,7 @@ class _World:
     turns: Turns
     models: Turns
     owner: Owner
+    steady: Steady
     brokers: list[Broker] = field(default_factory=list)
     settings: Settings = field(init=False)
     store: SecretStore = field(init=False)
@@ -168,6 +172,7 @@ class _World:
             budget=broker.run_budget,
             operator=self.operator,
             clock_ms=clock_ms,
+            steady_ms=self.steady.ms,
             fresh=os.urandom,
             runloop_version=__version__,
             guest_digest=guest_digest(),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from runloop.dataclass import dataclass
-from runloop.runs.clock import since_boot_ms
+from runloop.runs.clock import monotonic_ms, since_boot_ms
 from runloop.runs.grants import StandingGrants
 from runloop.runs.turns import Turns
 
@@ -110,7 +109,7 @@ class Services:
     grants: StandingGrants = field(default_factory=StandingGrants)
     turns: Turns = field(default_factory=Turns)
     """Who of the nodes may work."""
-    steady_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000
+    steady_ms: Callable[[], int] = monotonic_ms
     """Milliseconds by a clock that nobody sets; what is left of a time-out is measured by it."""
     boot_ms: Callable[[], int] = since_boot_ms
     """The same, but it goes on while the machine sleeps; how long runs and nodes took is measured by it."""

@@ -44,7 +44,8 @@ class Job:
     """Whether it was sent to wait in the worker, and has not been heard of since."""
     feed: Feed = field(default_factory=Feed)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    began: float = field(default_factory=time.monotonic)
+    clock_s: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
     waited_s: float = 0.0
     asked_at: float | None = None
     answered_at: float = 0.0
@@ -53,6 +54,9 @@ class Job:
     """Whether the handler waits while it compares a taped call; meanwhile what the worker says is held."""
     _held: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     _held_size: int = 0
+
+    def __post_init__(self) -> None:
+        self.began = self.clock_s()
 
     def overdue(self, now: float, grace_s: float) -> bool:
         """Tell whether the guest has run longer than its limit and some grace."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 from runloop.errors import RunloopError, Unavailable
@@ -246,7 +245,7 @@ class Peer(asyncio.Protocol):
         if name not in NAMES or type(args) is not str:
             raise ValueError(f"a worker asked for {name!r}")
         job.feed.ask(name)
-        job.asked_at = time.monotonic()
+        job.asked_at = job.clock_s()
         self._waiting += 1
         job.asking = asyncio.ensure_future(self._answer(job, call, name, args))
         self._on_idle()
@@ -262,7 +261,7 @@ class Peer(asyncio.Protocol):
             del job  # the error knows this frame, and the job the error
             return
         if job.asked_at is not None and self._transport is not None and job.number in self.jobs:
-            job.answered_at = time.monotonic()
+            job.answered_at = job.clock_s()
             job.waited_s += job.answered_at - job.asked_at
             job.asked_at = None
             self._waiting -= 1
@@ -270,7 +269,7 @@ class Peer(asyncio.Protocol):
 
     def _compare(self, job: Job, calls: list[list[str]]) -> None:
         """Let the handler compare calls that the worker has answered from the tape, in order; its answers are of no use."""
-        began = time.monotonic()
+        began = job.clock_s()
         for at, (name, args) in enumerate(calls):
             if type(args) is not str:
                 raise ValueError(f"a worker told of {name!r} without its arguments")
@@ -286,7 +285,7 @@ class Peer(asyncio.Protocol):
                 job.asking.add_done_callback(functools.partial(self._compared, job, calls[at + 1 :], began))
                 return
             job.feed.compared()
-        job.waited_s += time.monotonic() - began
+        job.waited_s += job.clock_s() - began
         self._feed(job)
 
     def _compared(self, job: Job, left: list[list[str]], began: float, done: asyncio.Future[Answer]) -> None:
@@ -294,7 +293,7 @@ class Peer(asyncio.Protocol):
         if not done.cancelled() and (error := done.exception()) is not None:
             job.fail_with(error)
         job.feed.compared()
-        job.waited_s += time.monotonic() - began
+        job.waited_s += job.clock_s() - began
         job.asking = None
         try:
             for schema, payload in job.release({"run": job.number, "taped": left}):

@@ -55,10 +55,12 @@ class WorkerPool:
         ready_s: float = READY_S,
         kept: Path | None = None,
         started: list[Started] | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """``kept`` is the directory of the Python guests that :func:`keep_guest` put aside for runs under way.
 
         ``started`` are workers that run already; the pool takes them out of the list as it needs them. ``ready_s`` is what each may take.
+        How long guests run is measured by ``clock_s``.
         """
         self._started = [] if started is None else started
         self._kept = kept
@@ -66,6 +68,7 @@ class WorkerPool:
         self._size = workers or cores()
         self._threads = threads
         self._ready_s = ready_s
+        self._clock_s = clock_s
         self._progress = progress
         self._peers: list[Peer] = []
         self._waiting: collections.deque[asyncio.Future[_Place]] = collections.deque()
@@ -188,7 +191,7 @@ class WorkerPool:
         """Kill workers whose guests run on beyond their limits: the wall inside the worker has failed."""
         while True:
             await asyncio.sleep(_SWEEP_S)
-            now = time.monotonic()
+            now = self._clock_s()
             for peer in list(self._peers):
                 hung = [job for job in peer.jobs.values() if job.overdue(now, _GRACE_S)]
                 for job in hung:
@@ -278,7 +281,7 @@ class WorkerPool:
             self._numbers += 1
             ended: asyncio.Future[GuestResult | GivenBack] = asyncio.get_running_loop().create_future()
             ahead = not trial and peer.busy > peer.threads
-            job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, ended, trial, ahead, Feed(tape))
+            job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, ended, trial, ahead, Feed(tape), clock_s=self._clock_s)
             peer.begin(job, message)
             try:
                 try:
@@ -387,7 +390,7 @@ class WorkerPool:
     def _try(self) -> None:
         """Where guests that take long have all places of a worker, have it try the first of those that wait beside them."""
         self._trying = None
-        now = time.monotonic()
+        now = self._clock_s()
         for peer in self._peers:
             if not peer.lost and len(peer.jobs) + peer.reserved < MAX_LIVE and peer.is_hogged(now):
                 waiter = _first(self._waiting)

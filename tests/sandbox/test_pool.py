@@ -576,3 +576,15 @@ async def test_a_worker_that_takes_too_long_to_start_is_ended_and_told(cache_dir
         await pool.start()
     await pool.close()
     assert (caught.value.code, pool.pids) == ("worker.start", [])
+
+
+async def test_how_long_a_guest_runs_is_told_by_the_clock_that_the_pool_was_given(cache_dir):
+    seconds = 0.0
+    async with WorkerPool(cache_dir, workers=1, clock_s=lambda: seconds) as pool:
+        await pool.prepare()
+        running = asyncio.create_task(pool.run(python_spec("def run():\n    while True: pass\n", wall_ms=600_000), Host()))
+        await until(lambda: pool.live == 1)
+        seconds = 700.0
+        with pytest.raises(GuestError) as failed:
+            await running
+        assert (failed.value.code, "did not stop" in failed.value.message) == ("guest.timeout", True)
