@@ -31,7 +31,7 @@ def monotonic_ms() -> int:
 
 
 class Steady:
-    """The same, but it stands still also while this process is stopped alone (``SIGSTOP``, Ctrl-Z), as far as :meth:`follows` hears of it."""
+    """The same, but it stands still also while this process is stopped alone (``SIGSTOP``, Ctrl-Z), as :meth:`follows` hears."""
 
     def __init__(self, clock_ms: Callable[[], int] = monotonic_ms) -> None:
         self._clock_ms, self._looked_ms, self._stopped_ms, self._goes_on = clock_ms, clock_ms(), 0, False

@@ -360,7 +360,7 @@ class Run:
         return self._plan.step(event, self._look_at_clock())
 
     def _look_at_clock(self) -> int:
-        """The wall clock. Where somebody set it, the machine slept or this process was stopped, what is left of time-outs stays what it was.
+        """The wall clock. Where somebody set it, or machine or process stood still, what is left of time-outs stays what it was.
 
         The record says so before anything that bears the new time, for whoever takes the run up.
         """
@@ -372,9 +372,7 @@ class Run:
         if abs(moved_ms) >= _CLOCK_SET_MS:
             self._wall_ms += moved_ms
             self._plan.set_clock(moved_ms)
-            message = (
-                f"the clock moved by {moved_ms / 1000:+.0f} s other than by itself: it was set, or the machine slept or Runloop was stopped"
-            )
+            message = f"the clock moved by {moved_ms / 1000:+.0f} s other than by itself: it was set, or Runloop stood still"
             self.recorder.note(Draft("run.clock_set", message, ClockSet(moved_ms)))
         return now_ms
 

@@ -17,7 +17,7 @@ from runloop.sandbox.spec import Answer, GuestError, GuestResult, Hostcall
 from runloop.sandbox.tape import Feed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
 _MAX_HELD = 64 << 20
 """A window of taped calls is far less, but for calls of megabytes whose handler waits, which a record never does."""
