@@ -77,7 +77,7 @@ KINDS: Mapping[str, Kind] = {
         _run("run.paused", records.RunChanged, "A person or policy paused the run."),
         _run("run.resumed", records.RunChanged, "The run goes on after waiting or a pause."),
         _run("run.recovered", records.RunChanged, "The run goes on after its process had ended."),
-        _run("run.clock_set", records.ClockSet, "The clock was set, or the machine or Runloop stood still: that counts against no time-out."),
+        _run("run.clock_set", records.ClockSet, "The clock was set, or Runloop stood still: that counts against no time-out."),
         _run("run.cancelling", records.RunChanged, "Somebody cancelled the run: it ends, whatever happens to its process."),
         _run("run.finished", records.RunFinished, "The run ended; always its last record."),
         _run("node.ready", records.NodeStarted, "A node has its inputs and waits for a worker.", "inputs"),
