@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
-Form = Literal["whole", "new limit"]
-"""Other forms of a request: without a stream; with the limit of tokens under its newer name."""
+Form = Literal["whole", "new limit", "no temperature"]
+"""Other forms of a request: without a stream; with the limit of tokens under its newer name; without what newer models take no more."""
 
 QUOTED_CHARACTERS = 300
 _OLD_LIMIT, _NEW_LIMIT = "max_tokens", "max_completion_tokens"
@@ -41,6 +41,12 @@ _LASTING_STATUS = frozenset({501, 505})
 _NO_STREAM_STATUS = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """With one of these, and with the word in its answer, a provider refuses to stream and not the request."""
 _STREAM_WORD = re.compile(rb"\bstream", re.IGNORECASE)  # not «upstream», of which proxies speak
+_NO_TEMPERATURE = re.compile(
+    rb"temperature\W{1,4}(is (deprecated|not supported)|does not support|may only be set)"
+    rb"|(unsupported|n[o']t support)[^.]{0,40}temperature",
+    re.IGNORECASE,
+)
+"""With these words of Anthropic, OpenAI and LiteLLM a model takes no temperature, whichever; not those about one out of its range."""
 _NO_CREDIT = re.compile(rb"insufficient_(quota|balance|credits)|billing_not_active")
 _NO_ROOM = re.compile(
     rb"context (length|size|window)|maximum context|prompt is too long|too large to process|maximum number of tokens", re.IGNORECASE
@@ -213,9 +219,7 @@ class Transport:
 
         client = self._client(post)
         stream = None if "whole" in form else post.stream
-        body = {**post.body, **stream.fields} if stream else {**post.body}
-        if "new limit" in form:
-            body[_NEW_LIMIT] = body.pop(_OLD_LIMIT)
+        body = _in_form(post.body, form, stream)
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         accept = f"{stream.accept}, application/json" if stream else "application/json"
         headers = {**post.headers, "Content-Type": "application/json", "Accept": accept, "Accept-Encoding": "identity"}
@@ -233,10 +237,8 @@ class Transport:
                         reading = Reading(stream, self._settings.max_response_bytes, post.heard, post.secret)
                         return await self._follow(begun, pieces, post, reading)
                 answer = await self._read(begun, pieces, post)
-                if stream and status in _NO_STREAM_STATUS and _STREAM_WORD.search(answer):
-                    raise _OtherForm("whole")
-                if status == 400 and _OLD_LIMIT in body and _NEW_LIMIT.encode() in answer:
-                    raise _OtherForm("new limit")
+                if (other := _other_form(status, answer, body, stream)) is not None:
+                    raise _OtherForm(other)
                 return self._judge(response, answer, post)
         except httpx2.TimeoutException as error:
             what = "did not accept a connection" if isinstance(error, httpx2.ConnectTimeout) else "stopped answering"
@@ -378,6 +380,27 @@ class Transport:
     @staticmethod
     def _error(kind: Kind, code: str, message: str, hint: str, *, retryable: bool = False) -> ModelError:
         return ModelError(kind, code, message, hint=hint, retryable=retryable)
+
+
+def _in_form(body: Mapping[str, Any], form: frozenset[Form], stream: Stream | None) -> dict[str, Any]:
+    """The body as it is posted in that form."""
+    body = {**body, **stream.fields} if stream else {**body}
+    if "new limit" in form:
+        body[_NEW_LIMIT] = body.pop(_OLD_LIMIT)
+    if "no temperature" in form:
+        body.pop("temperature", None)
+    return body
+
+
+def _other_form(status: int, answer: bytes, body: Mapping[str, Any], stream: Stream | None) -> Form | None:
+    """The form in which a provider that refuses this one may take the request."""
+    if status == 400 and "temperature" in body and _NO_TEMPERATURE.search(answer):
+        return "no temperature"
+    if stream and status in _NO_STREAM_STATUS and _STREAM_WORD.search(answer):
+        return "whole"
+    if status == 400 and _OLD_LIMIT in body and _NEW_LIMIT.encode() in answer:
+        return "new limit"
+    return None
 
 
 async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:

@@ -153,6 +153,38 @@ async def test_a_provider_that_wants_the_newer_name_of_the_limit_gets_it_from_th
     assert naps.taken == []
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "`temperature` is deprecated for this model.",
+        "Unsupported value: 'temperature' does not support 0.3 with this model. Only the default (1) value is supported.",
+        "Unsupported parameter: 'temperature' is not supported with this model.",
+        "litellm.UnsupportedParamsError: gpt-5 models don't support temperature=0.3. Only temperature=1 is supported.",
+        "litellm.UnsupportedParamsError: openai does not support parameters: ['temperature'], for model=o1.",
+        "`temperature` may only be set to 1 when thinking is enabled.",
+    ],
+)
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+async def test_a_model_that_takes_no_temperature_is_asked_without_one_from_then_on(provider, refusal, make_broker, server, unlimited, naps):
+    broker = make_broker(cache_capacity=0)
+    request = ModelRequest(refusal, model=f"{provider}:no-temperature", temperature=0.3)
+    replies = [await broker.complete(request, unlimited) for _ in range(2)]
+
+    assert [reply.text for reply in replies] == ["This is the model's answer."] * 2
+    assert [sent["body"].get("temperature") for sent in server.requests()] == [0.3, None, None]
+    assert (all(sent["body"]["stream"] for sent in server.requests()), naps.taken) == (True, [])
+
+
+@pytest.mark.parametrize(
+    "refusal", ["temperature: range: 0..1", "temperature must be between 0 and 1", "Unsupported model. See temperature"]
+)
+async def test_a_temperature_out_of_range_is_refused_and_not_left_out(refusal, make_broker, server, unlimited):
+    with pytest.raises(ModelError, match="temperature"):
+        await make_broker().complete(ModelRequest(refusal, model="anthropic:no-temperature", temperature=1.5), unlimited)
+
+    assert len(server.requests()) == 1
+
+
 async def test_a_provider_that_takes_neither_is_told_once_of_each(make_broker, server, unlimited):
     with pytest.raises(ModelError, match="max_completion_tokens"):
         await make_broker().complete(ModelRequest("Hi", model="openai:no-limit", max_tokens=9), unlimited)

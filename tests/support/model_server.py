@@ -71,6 +71,7 @@ BEHAVIOURS = [
     "surrogates",
     "no-stream",
     "new-limit",
+    "no-temperature",
     "no-limit",
     "no-usage-in-stream",
     "whole",
@@ -280,6 +281,12 @@ class Handler(BaseHTTPRequestHandler):
     def be_new_limit(self, body, _count):
         if "max_tokens" in body:
             return self.answer(400, {"error": {"message": "'max_tokens' is not supported. Use 'max_completion_tokens' instead."}})
+        return self.good(body)
+
+    def be_no_temperature(self, body, _count):
+        """Refuse one in the words of the prompt."""
+        if "temperature" in body:
+            return self.answer(400, {"type": "error", "error": {"message": body["messages"][0]["content"]}})
         return self.good(body)
 
     def be_no_limit(self, body, _count):
