@@ -77,7 +77,7 @@ def settings(_begun: str) -> Named:
     """The keys of the settings."""
     from runloop.config import all_keys
 
-    return [(path, key.doc.split(". ")[0].rstrip(".")) for path, key in all_keys().items()]
+    return [(path, key.doc.split(". ")[0].rstrip(".")) for path, key in all_keys().items() if key.effect or key.tighten]
 
 
 def assignments(begun: str) -> Named:

@@ -210,9 +210,10 @@ def _inside(step: str, kind: Kind, raw: Raw, expansion: Expansion) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list; one line of text is a list of its comma-separated parts."""
+    """A list; one line of text is a list of its comma-separated parts. What is ``always`` so cannot be left out."""
 
     item: Kind
+    always: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -223,8 +224,12 @@ class ListOf:
             raise _wrong(raw, "a list")
         if isinstance(raw.value, str):
             parts = [part.strip() for part in raw.value.split(",")] if raw.value.strip() else []
-            return tuple(self.item.read(Raw(part, raw.where), expansion) for part in parts)
-        return tuple(_inside(f"[{number}]", self.item, each, expansion) for number, each in enumerate(raw.value))
+            found = tuple(self.item.read(Raw(part, raw.where), expansion) for part in parts)
+        else:
+            found = tuple(_inside(f"[{number}]", self.item, each, expansion) for number, each in enumerate(raw.value))
+        if not all(each in found for each in self.always):
+            raise _wrong(raw, f"a list with {' and '.join(self.always)} in it")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

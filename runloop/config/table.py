@@ -479,9 +479,9 @@ REST: tuple[Key, ...] = (
     Key("agents.cache_dir", PathText(), "{cache}", "Where compiled guests are kept.", effect="the cache of compiled guests"),
     Key(
         "bus.auth.publishers.action_decision.allowed_kinds",
-        ListOf(Text(("ui", "tui", "agent"))),
+        ListOf(Text(("ui", "tui", "agent")), always=("ui", "tui")),
         ["ui", "tui"],
-        "Kinds of client that may answer an approval.",
+        "Kinds of client that may answer an approval; none is kept from it by its kind, so a list without one of these is refused.",
         instead="whoever has the operator token decides, and nobody else",
     ),
 )

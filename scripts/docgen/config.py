@@ -34,7 +34,7 @@ def keys() -> str:
     """One table a section: key, type, default, meaning, what reads it, and whether a daemon that runs takes a change."""
     found: dict[str, list[Key]] = {}
     for key in all_keys().values():
-        if key.tighten is None:
+        if key.tighten is None and key.effect:
             found.setdefault(key.path.split(".")[0], []).append(key)
     parts = []
     for section, members in found.items():
@@ -44,13 +44,19 @@ def keys() -> str:
                 key.kind.name,
                 _default(key),
                 key.doc + (f" Held by `{key.limit}`." if key.limit else ""),
-                key.effect or f"*nothing*: {key.instead}",
-                "yes" if key.reloadable and key.effect else "",
+                key.effect,
+                "yes" if key.reloadable else "",
             )
             for key in members
         ]
         parts.append(f"### `{section}`\n\n" + table(("key", "type", "default", "meaning", "read by", "reload"), rows))
     return "\n\n".join(parts)
+
+
+def without_effect() -> str:
+    """The settings of upstream that nothing reads, and what holds in their place."""
+    rows = [(f"`{key.path}`", key.kind.name, _default(key), key.doc, key.instead) for key in all_keys().values() if not key.effect]
+    return table(("key", "type", "default", "meaning there", "what holds here"), rows)
 
 
 def limits() -> str:

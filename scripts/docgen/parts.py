@@ -12,6 +12,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "exit-codes": cli.exit_codes,
     "config-keys": config.keys,
     "config-limits": config.limits,
+    "config-without-effect": config.without_effect,
     "config-variables": config.variables,
     "errors": error_table.table,
     "hostcalls-world": hostcalls.functions,

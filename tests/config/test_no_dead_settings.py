@@ -4,6 +4,7 @@ import ast
 import re
 from pathlib import Path
 
+from runloop.cli import values
 from runloop.config import all_keys
 
 SOURCE = Path(__file__).resolve().parents[2] / "runloop"
@@ -31,3 +32,8 @@ def test_every_key_with_a_reader_in_the_table_is_read_and_every_key_that_is_read
     directories_of_the_daemon = {"runtime.socket_path", "runtime.sockets_dir"}  # known here, opened by nobody yet
     assert sorted(claimed - read) == []
     assert sorted(read - claimed - directories_of_the_daemon) == []
+
+
+def test_what_nothing_reads_is_not_offered_where_settings_are_completed():
+    offered = {path for path, _ in values.settings("")}
+    assert offered == {path for path, key in all_keys().items() if key.effect or key.tighten}

@@ -160,6 +160,10 @@ def test_a_null_inside_a_value_is_the_default_of_that_entry(machine):
         ),
         ("bus: {auth: {publishers: {action_decision: {allowed_kinds: [robot]}}}}", None),
         ("bus: {auth: {publishers: {action_decision: {allowed_kinds: ['   ']}}}}", None),
+        (
+            "bus: {auth: {publishers: {action_decision: {allowed_kinds: [tui]}}}}",
+            "bus.auth.publishers.action_decision.allowed_kinds must be a list with ui and tui in it (found a list)",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_kind_says_what_it_should_be(machine, yaml, message):
