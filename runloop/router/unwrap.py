@@ -107,11 +107,17 @@ def _one_less(layers: int) -> int:
     return layers - 1
 
 
-def _expanded(command: Command, variables: Mapping[str, str], room: _Room) -> Argv:
+def _expanded(command: Command, variables: dict[str, str], room: _Room) -> Argv:
     """The words of a command without keywords in front; variables that the line itself set and brace lists are put in."""
     words: list[str] = []
+    before = ""
     for word in command.words:
-        if not words and not word.quoted and word.text in PREFIX_KEYWORDS:
+        if not words and not word.quoted and (word.text in PREFIX_KEYWORDS or before == "function"):
+            before = word.text
+            continue
+        if not words and _is_assignment(word.raw):
+            name, _, value = word.text.partition("=")
+            variables[name] = value
             continue
         if word.expands and (name := word.text.strip("${}")) in variables:
             words += room.take(variables[name]).split()
@@ -127,8 +133,8 @@ def _layers(argv: Argv, aliases: Mapping[str, str], layers: int, room: _Room) ->
     while argv:
         yield argv
         inner = launched(argv)
-        if program(argv[0]) == "find":
-            yield from _executed(argv)
+        for each in _executed(argv):
+            yield from _layers(each, aliases, _one_less(layers), room)
         if not inner:
             return
         layers = _one_less(layers)
@@ -160,7 +166,7 @@ def _is_assignment(word: str) -> bool:
 def _executed(argv: Argv) -> Iterator[Argv]:
     """The commands of `find -exec`."""
     inner: list[str] | None = None
-    for word in argv:
+    for word in argv if program(argv[0]) == "find" else ():
         if inner is None:
             inner = [] if word in ("-exec", "-execdir", "-ok", "-okdir") else None
         elif word in (";", "+"):
@@ -186,6 +192,8 @@ def _scripts(argv: Argv, command: Command, before: tuple[Argv, list[str]]) -> It
             yield " ".join(inner[2:])
         if name in _SHELLS:
             yield from _shell_scripts(inner, command, before)
+        for each in _executed(inner):
+            yield from _scripts(each, command, before)
         inner = launched(inner)
 
 
