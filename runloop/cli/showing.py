@@ -32,8 +32,12 @@ _DENIED = ("denied.", "policy.denied", "approval.", "http.link_local", "secrets.
 
 
 def text_line(record: Mapping[str, Any]) -> str | None:
-    """A record for people: its number and what it says; None where it says nothing to them."""
-    return None if record["level"] == "debug" else f"{record['seq']:>5}  {output.clean_line(record['message'])}"
+    """A record for people: its number and what it says, of a run that failed with what to do; None where it says nothing to them."""
+    if record["level"] == "debug":
+        return None
+    line = f"{record['seq']:>5}  {output.clean_line(record['message'])}"
+    hint = (record["meta"].get("error") or {}).get("hint") if record["kind"] == "run.finished" else None
+    return f"{line}\n       hint: {output.clean_line(hint)}" if hint else line
 
 
 def text_of_many(record: Mapping[str, Any]) -> str | None:

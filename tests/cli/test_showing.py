@@ -3,7 +3,7 @@
 import pytest
 
 from runloop.cli.attach import _Lines
-from runloop.cli.showing import Interrupts, Printer, Unshown, exit_code
+from runloop.cli.showing import Interrupts, Printer, Unshown, exit_code, text_line
 from runloop.runs.results import RunResult
 
 
@@ -44,6 +44,20 @@ def test_the_first_signal_cancels_the_second_waits_for_that_and_the_third_ends_t
 
 def a_record(seq, kind="node.log", **meta):
     return {"seq": seq, "kind": kind, "meta": meta, "event_id": seq}
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "shown"),
+    [
+        ("run.finished", {"code": "timeout", "hint": "raise timeout_ms"}, "    7  run failed: why\n       hint: raise timeout_ms"),
+        ("run.finished", {"code": "timeout"}, "    7  run failed: why"),
+        ("run.finished", None, "    7  run failed: why"),
+        ("node.finished", {"code": "timeout", "hint": "raise timeout_ms"}, "    7  run failed: why"),
+    ],
+)
+def test_the_lines_of_a_run_that_failed_end_with_what_to_do(kind, error, shown):
+    record = {**a_record(7, kind, error=error), "level": "error", "message": "run failed: why"}
+    assert text_line(record) == shown
 
 
 def test_records_that_come_while_a_person_is_asked_are_shown_afterwards_in_their_order(capsys):
