@@ -90,6 +90,13 @@ def test_vacuum_and_stats_say_what_they_found(rlp, people):
     assert json.loads(rlp("kb", "stats")[1])["views"]["behind"] == 0
 
 
+@pytest.mark.parametrize(("place", "why"), [("", "it is a directory"), ("nowhere/all.jsonl", "there is no directory ")])
+def test_an_export_that_has_no_place_is_told_so_of_its_file_and_not_of_the_ledger(rlp, people, tmp_path, place, why):
+    code, out, err = rlp("kb", "export", "-o", tmp_path / place)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error[export.unwritable]: the export cannot be written to {tmp_path / place}: {why}")
+
+
 def test_an_export_is_masked_and_one_that_is_not_makes_an_equal_base(rlp, people, tmp_path, monkeypatch):
     code, out, err = rlp("kb", "export")
     assert code == 0

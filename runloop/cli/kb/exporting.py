@@ -125,6 +125,11 @@ def _output(into: Path | None, form: Format) -> Iterator[BinaryIO]:
         return
     from runloop.kb.keeping.copying import whole_file
 
+    if into.is_dir() or not into.parent.is_dir():
+        why = "it is a directory" if into.is_dir() else f"there is no directory {into.parent}"
+        message = f"the export cannot be written to {into}: {why}"
+        hint = "name a file in a directory that is there"
+        raise InvalidInput(message, code="export.unwritable", where=Where(key="--output"), hint=hint)
     with whole_file(into) as out:
         yield out
 
