@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.errors import Where
+from runloop.events.canonical import NOT_JSON
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.keeping.chain import UNREADABLE, Broken, ChainScan
 from runloop.kb.keeping.checks import CHECKS, Check, Checked
@@ -116,7 +117,7 @@ def _run(check: Check, at: Checked, *, skip: bool) -> CheckReport:
     start = time.monotonic()
     try:
         broken = next(check.look(at), None)
-    except UNREADABLE as error:
+    except (*UNREADABLE, *NOT_JSON, LookupError, TypeError, ValueError, AttributeError) as error:  # what it reads may be anything
         broken = Broken(0, "the stored bytes", "readable", str(error))
     ms = round((time.monotonic() - start) * 1000)
     return CheckReport(check.name, check.what, "ok" if broken is None else "broken", ms, broken)

@@ -50,6 +50,8 @@ def test_an_empty_ledger_is_intact(ledger):
         ("UPDATE events SET scope = 'system' WHERE id = 4", (4, "content_hash")),
         ('UPDATE events SET provenance_json = \'{"a":"b"}\' WHERE id = 2', (2, "content_hash")),
         ("UPDATE events SET payload_json = payload_json || ' ' WHERE id = 2", (2, "content_hash")),
+        ("UPDATE events SET provenance_json = '{\"evidence\":' WHERE id = 2", (2, "content_hash")),
+        ("UPDATE events SET provenance_json = '[\"evidence\"]' WHERE id = 2", (2, "content_hash")),
         ("UPDATE events SET hash_blake3 = zeroblob(32) WHERE id = 2", (2, "content_hash")),
         ("UPDATE events SET ts_ms = ts_ms + 1 WHERE id = 3", (3, "chain_hash")),
         ("UPDATE events SET idempotency_key = NULL WHERE id = 2", (2, "chain_hash")),

@@ -105,7 +105,7 @@ def find(db: apsw.Connection, redactor: Redactor, request: Request, nearest: Nea
     enough = max(request.limit, _FUSED) if fused else request.limit
     places = ranked(db, query, request.filter, enough, named=has_address(request.query))
     documents = load_documents(db, [place.document for place in places])
-    wanted.text = {documents[place.document].key: (documents[place.document], place) for place in places}
+    wanted.text = {documents[place.document].key: (documents[place.document], place) for place in places if place.document in documents}
     if nearest is not None and fused:
         known = load_documents(db, [each.document for each in nearest.near])
         wanted.near = {known[each.document].key: (known[each.document], each) for each in nearest.near if each.document in known}
