@@ -314,7 +314,7 @@ class Transport:
                 return _Retry(self._error("unavailable", "model.truncated", message, "look at the provider's own log", retryable=True))
             case StreamSizeError():
                 return self._too_large(post)
-            case StreamFailedError(passing=True):
+            case StreamFailedError(passing=True) if not _NO_ROOM.search(said.encode()):
                 message = f"{post.provider} failed in its answer: {said}"
                 hint = "the provider has trouble; try again later"
                 return _Retry(self._error("unavailable", "model.server_error", message, hint, retryable=True))

@@ -105,6 +105,7 @@ async def test_trouble_of_a_server_passes_except_where_its_status_says_that_it_l
         (400, "This model's maximum context length is 8192 tokens"),
         (400, "prompt is too long: 215000 tokens > 200000 maximum"),
         (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
+        (200, "The model is loaded with context length of only 4096 tokens, which is not enough"),
         (500, "input (5604 tokens) is too large to process. increase the physical batch size (current batch size: 256)"),
     ],
 )
