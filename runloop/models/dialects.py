@@ -288,7 +288,14 @@ def _anthropic_completion(document: Json) -> Completion:
             found[kind].append(_field(blocks, number, kind, kind=str))
     tokens = _anthropic_tokens_in(document), _count(document, "usage", "output_tokens")
     text, thought = (well_formed("".join(parts)) for parts in found.values())
-    return Completion(text, _finish(document.get("stop_reason")), _named(document), *tokens, reasoning=thought)
+    refusal = _thought(_refusal(document), "explanation")
+    return Completion(text, _finish(document.get("stop_reason")), _named(document), *tokens, reasoning=thought, refusal=refusal)
+
+
+def _refusal(document: Json) -> Json:
+    """What Anthropic says of a refusal beside its reason for stopping."""
+    details = document.get("stop_details")
+    return details if isinstance(details, dict) else {}
 
 
 def _anthropic_tokens_in(document: Json) -> int | None:
@@ -312,7 +319,9 @@ def _anthropic_piece(partial: Partial, document: Json) -> None:
             elif block.get("type") in {"thinking", "thinking_delta"}:
                 _grow(partial.reasoning, block, "thinking")
         case "message_delta":
-            partial.finish = _field(document, "delta", kind=dict).get("stop_reason") or partial.finish
+            delta = _field(document, "delta", kind=dict)
+            partial.finish = delta.get("stop_reason") or partial.finish
+            _grow(partial.refusal, _refusal(delta), "explanation")
             _anthropic_tokens(partial, document)
         case "message_stop":
             partial.done = True

@@ -21,16 +21,16 @@ def piece(finish=None, index=0, **delta):
     return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
 
 
-async def told(broker, budget, *documents, heard=None):
+async def told(broker, budget, *documents, heard=None, provider="openai"):
     """Ask a provider that answers with these documents: one as a whole, several as a stream."""
-    model = "openai:told" if len(documents) == 1 else "openai:told-in-pieces"
+    model = f"{provider}:told" if len(documents) == 1 else f"{provider}:told-in-pieces"
     prompt = "\n".join(each if isinstance(each, str) else json.dumps(each) for each in documents)
     return await broker.complete(ModelRequest(prompt, model=model), budget, heard=heard)
 
 
-async def refused(broker, budget, *documents):
+async def refused(broker, budget, *documents, provider="openai"):
     with pytest.raises(ModelError) as caught:
-        await told(broker, budget, *documents)
+        await told(broker, budget, *documents, provider=provider)
     return caught.value
 
 
@@ -150,6 +150,23 @@ async def test_a_refusal_is_told_in_the_models_words(documents, make_broker, unl
     assert error.usage is not None
 
 
+DETAILS = {"stop_reason": "refusal", "stop_details": {"type": "refusal", "category": "bio", "explanation": "Not this."}}
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([{"content": [], **DETAILS}], "the model of anthropic refuses: Not this."),
+        ([{"type": "message_delta", "delta": DETAILS}, {"type": "message_stop"}], "the model of anthropic refuses: Not this."),
+        ([{"content": [], **DETAILS, "stop_details": None}], "anthropic answered with no text (filtered)"),
+    ],
+)
+async def test_a_refusal_of_anthropics_is_told_in_its_words(documents, message, make_broker, unlimited):
+    error = await refused(make_broker(), unlimited, *documents, provider="anthropic")
+
+    assert (error.code, error.message) == ("model.empty", message)
+
+
 THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm, "}, {"type": "text", "text": "so."}]}
 
 
@@ -174,11 +191,11 @@ async def test_parts_that_are_none_are_another_form(content, make_broker, unlimi
 
 @pytest.mark.parametrize(("code", "named"), [(400, "model.rejected"), (500, "model.server_error")])
 async def test_an_error_that_is_an_object_of_its_own_in_a_stream_is_quoted(code, named, make_broker, unlimited):
-    document = {"object": "error", "message": "the prompt is too long", "type": "BadRequestError", "code": code}
+    document = {"object": "error", "message": "the batch is full", "type": "BadRequestError", "code": code}
     error = await refused(make_broker(), unlimited, piece(content="so "), document)
 
     assert error.code == named
-    assert "the prompt is too long" in error.message
+    assert "the batch is full" in error.message
 
 
 @pytest.mark.parametrize("reason", ["error", "insufficient_system_resource", "abort"])
