@@ -107,9 +107,8 @@ def _entry_problems(tree: ast.Module, ports_in: Iterable[str], where: Where) -> 
     for port in ports_in:
         if port not in taken and port != _ORDER_PORT and run.args.kwarg is None:
             message = f"{run.name!r} does not take the port {port!r}, so its values would be dropped"
-            problems.append(
-                BundleInvalid(message, code="bundle.port_not_taken", where=place, hint=f"add a parameter {port!r}, or remove the port")
-            )
+            hint = f"add a parameter {port!r}, or remove the port from [ports.in] of manifest.toml"
+            problems.append(BundleInvalid(message, code="bundle.port_not_taken", where=place, hint=hint))
     return problems
 
 

@@ -69,7 +69,7 @@ def check(opening: Opening, resolve: Resolve, nested: Nested | None = None) -> l
             continue
         known[node.id] = ports
         if ports.with_schema is not None:
-            hint = f"the manifest of agent '{node.name}' says so"
+            hint = f"the manifest of agent '{node.name}' says so under [schemas.with]"
             _check_schema(node, ports.with_schema, supplied.get(node.id, ()), report, hint)
         _check_needs(node, ports, supplied.get(node.id, ()), report)
     check_ports(opening, known, report)

@@ -242,7 +242,7 @@ edges:
         2,
         [
             "o.yaml:4:60: with: 99 is greater than the maximum of 20 [opening.argument]",
-            "      = hint: the manifest of agent 'reader' says so",
+            "      = hint: the manifest of agent 'reader' says so under [schemas.with]",
             "o.yaml:7:12: agent 'reader' has no output port 'text' [opening.port]",
             "      = hint: known: out; others are declared under [ports.out] in the agent's manifest.toml",
             "o.yaml:7:24: agent 'reader' has no input port 'topik' [opening.port]",

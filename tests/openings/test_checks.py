@@ -108,8 +108,8 @@ def test_arguments_are_checked_against_the_agents_schema():
     writer = AgentPorts(frozenset({"body"}), with_schema=schema)
 
     assert problems(TEXT, reader=READER, writer=writer) == [
-        (5, 46, "with: 'title' is a required property", "the manifest of agent 'writer' says so"),
-        (5, 53, "with: 'dry' is not one of ['warm']", "the manifest of agent 'writer' says so"),
+        (5, 46, "with: 'title' is a required property", "the manifest of agent 'writer' says so under [schemas.with]"),
+        (5, 53, "with: 'dry' is not one of ['warm']", "the manifest of agent 'writer' says so under [schemas.with]"),
     ]
 
 
