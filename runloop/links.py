@@ -17,9 +17,13 @@ def followed(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))
 
 
-def regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """A regular file, opened without waiting for whoever writes to a pipe. Raises OSError, and ValueError for what is no path."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+def regular(path: str | os.PathLike[str], *, inside: int | None = None) -> BinaryIO:
+    """A regular file, opened without waiting for whoever writes to a pipe. Raises OSError, and ValueError for what is no path.
+
+    ``inside`` is an open directory in which the name is looked up; there it may be no link.
+    """
+    follow = os.O_NOFOLLOW if inside is not None else 0
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | follow, dir_fd=inside)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -140,11 +140,11 @@ def _read_subdir(tree: Tree, root: Path, descriptor: int, name: str, path: str) 
 
 
 def _read_file(tree: Tree, root: Path, descriptor: int, name: str, path: str) -> None:
+    from runloop.links import regular
+
     try:
-        # O_NONBLOCK: a pipe put in place of the file since it was listed must not hang the reader.
-        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
-        with os.fdopen(opened, "rb") as file:
-            content = file.read(MAX_TOTAL_BYTES - tree.total + 1) if stat.S_ISREG(os.fstat(opened).st_mode) else b""
+        with regular(name, inside=descriptor) as file:  # whatever was put in its place since it was listed
+            content = file.read(MAX_TOTAL_BYTES - tree.total + 1)
     except OSError as error:
         tree.problems.append(_refused(root, path, "bundle.unreadable", f"{path!r} cannot be read: {error.strerror}", "check its mode"))
         return

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import field
@@ -138,11 +137,11 @@ def _read(path: Path) -> tuple[StandingGrant, ...]:
 
 
 def _content(path: Path) -> bytes:
-    """What the file holds; of a pipe, which would be waited for, and of more than any list of grants has, nothing. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        return file.read() if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_BYTES else b""
+    """What the file holds; of more than any list of grants has, nothing. Raises OSError."""
+    from runloop.links import regular
+
+    with regular(path) as file:
+        return file.read() if os.fstat(file.fileno()).st_size <= _MAX_BYTES else b""
 
 
 def _grant(kept: dict[str, Any]) -> StandingGrant:

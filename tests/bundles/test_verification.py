@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 import pytest
 from blake3 import blake3
@@ -286,3 +287,10 @@ def test_a_granted_directory_that_is_a_link_is_granted_where_it_leads(write_bund
     (tmp_path / "link").symlink_to(tmp_path / "real")
     root = write_bundle(files={"policy.caps": f'[capabilities]\nfs = ["{tmp_path}/link"]\n'})
     assert load_bundle(root).caps.check_path(os.path.realpath(tmp_path / "link" / "x"), False) is None
+
+
+def test_a_pipe_that_took_a_files_place_since_it_was_listed_is_neither_waited_for_nor_an_empty_file(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "a.py")
+    monkeypatch.setattr(tree_module, "_entries", lambda *_: [("a.py", stat.S_IFREG)])
+    read = read_tree(tmp_path)
+    assert (read.files, [each.message for each in read.problems]) == ({}, ["'a.py' cannot be read: not a regular file"])
