@@ -50,5 +50,14 @@ def _intersect(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ..
 
 
 def _covered(entry: str, by: tuple[str, ...]) -> bool:
-    host, colon, port = entry.rpartition(":")
-    return entry in by or bool(colon and port.isdigit() and host in by)
+    host, port = _named(entry)
+    return any(host == other and each in {"", port} for other, each in map(_named, by))
+
+
+def _named(entry: str) -> tuple[str, str]:
+    """Host and port in one form; an IPv6 address has a port only behind brackets."""
+    if entry.startswith("["):
+        host, _, port = entry[1:].partition("]")
+    else:
+        host, _, port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+    return host.lower().removesuffix("."), port.removeprefix(":")

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from runloop.config import ConfigError
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import SentMail
 from runloop.events import NewEvent
@@ -116,6 +117,15 @@ class LedgerSentLog:
         await self._ledger.append([event])
 
 
+def _host(entry: str, settings: Settings) -> tuple[str, int | None]:
+    try:
+        return split_host(entry)
+    except ValueError as error:
+        where = settings.explain("policy.allowed_hosts").where
+        hint = "Write it as `host` or `host:443`."
+        raise ConfigError(f"policy.allowed_hosts: {entry!r}: {error}", where=where, hint=hint) from None
+
+
 @dataclass(frozen=True, slots=True)
 class CapabilityLimits:
     """What ``policy.allow_exec`` and ``policy.allowed_hosts`` leave of every agent's capabilities."""
@@ -124,13 +134,13 @@ class CapabilityLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> CapabilityLimits:
-        """The limits that the settings state."""
+        """The limits that the settings state. Raises ConfigError for a host that cannot be one."""
         caps, stated = Capabilities(), set[str]()
         if not settings.get("policy.allow_exec"):
             caps, stated = replace(caps, exec=ExecGrants()), stated | {"exec"}
         hosts = settings.get("policy.allowed_hosts")
         if hosts is not None:
-            granted = NetGrants(hosts=frozenset(split_host(host) for host in hosts), allow_http=True, allow_private=True)
+            granted = NetGrants(hosts=frozenset(_host(host, settings) for host in hosts), allow_http=True, allow_private=True)
             caps, stated = replace(caps, net=granted), stated | {"net"}
         return cls(Override(caps, frozenset(stated)))
 

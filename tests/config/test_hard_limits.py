@@ -50,6 +50,22 @@ def test_a_host_is_permitted_after_combining_exactly_if_both_lists_permit_it(fir
 
 
 @pytest.mark.parametrize(
+    ("system", "asked", "held"),
+    [
+        ("2001:db8::1", "2001:db8::1:443", ()),  # another address
+        ("2001:db8::1", "[2001:db8::1]:443", ("[2001:db8::1]:443",)),
+        ("[2001:DB8::1]", "2001:db8::1", ("[2001:DB8::1]", "2001:db8::1")),
+        ("[::1]:443", "::1", ("[::1]:443",)),
+        ("[::1]:443", "[::1]:80", ()),
+        ("API.example.", "api.example:443", ("api.example:443",)),
+    ],
+)
+def test_a_host_is_the_same_however_it_is_written_and_an_address_has_no_port_without_brackets(machine, system, asked, held):
+    machine.system(f"policy: {{allowed_hosts: ['{system}']}}")
+    assert machine.load({"policy.allowed_hosts": [asked]}).get("policy.allowed_hosts") == held
+
+
+@pytest.mark.parametrize(
     ("key", "system", "wider", "narrower"),
     [
         ("policy.max_tokens", "100", "200", "50"),

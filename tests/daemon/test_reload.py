@@ -216,9 +216,13 @@ async def test_safe_settings_count_at_once_others_are_named_and_a_wrong_file_cha
             pass  # the one before was told of twice
         no_address = [(await link.refused("reload"))["code"] for _ in range(2)]
         (problem,) = (found := await link.ask("status"))["problems"]
+        daemon.configure("runtime: {max_runs: 12}\npolicy: {allowed_hosts: [a..b]}\n")
+        no_host = [(await link.refused("reload"))["code"] for _ in range(2)]
+        unchanged = await link.ask("status")
         daemon.configure("runtime: {max_runs: 11}\n")
         await changed(changes, "config", "loaded")
         repaired = await link.ask("status")
+    assert (no_host, unchanged["runs"]["max_runs"]) == (["config.invalid_value"] * 2, 9)
     assert (no_address, problem["error"]["code"], found["runs"]["max_runs"]) == (["models.settings"] * 2, "models.settings", 9)
     assert (repaired["runs"]["max_runs"], repaired["problems"]) == (11, [])
     assert (status["runs"]["max_runs"], status["needs_restart"]) == (9, ["kb.events_db"])
