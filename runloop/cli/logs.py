@@ -39,8 +39,10 @@ def logs(
     output.wants_json(as_json=as_json, as_table=as_table)  # both asked for is an error
     masking.unmask(unmasked, "logs", run)
     wanted = frozenset(LEVELS[LEVELS.index(level) :])
+    nodes: set[str | None] = set()
 
     def show(record: Mapping[str, Any]) -> None:
+        nodes.add(_node_of(record))
         if record["level"] in wanted and (node is None or _node_of(record) == node):
             shown = masking.masked(record)
             print(output.record_line(shown) if as_json else _line(shown), flush=True)
@@ -50,6 +52,9 @@ def logs(
     with finding(run) as found:
         for record in stored_records(found):
             show(record)
+    if node is not None and node not in nodes:
+        others = ", ".join(sorted(each for each in nodes if each is not None)) or "no node yet"
+        output.print_warning("logs.node", f"nothing is recorded of a node {node!r}; there is something of {others}")
     return EXIT_OK
 
 

@@ -252,3 +252,10 @@ def test_the_shell_completes_runs_and_states(home):
     assert (complete(home, "rlp", "attach", "0000"), complete(home, "rlp", "cancel", "0000")) == (ids, ids[:2])
     assert complete(home, "rlp", "runs", "--state", "un") == ["unfinished"]
     assert complete(home, "rlp", "logs", "--level", "w") == ["warn"]
+
+
+def test_logs_of_a_node_that_nothing_is_recorded_of_name_those_that_there_are(home, capsys):
+    for node, said in (("a", ""), ("b", "warning[logs.node]: nothing is recorded of a node 'b'; there is something of a\n")):
+        assert main(["logs", identity(2).run_id, "--node", node]) == 0
+        out, err = capsys.readouterr()
+        assert (bool(out), err) == (not said, said)
