@@ -151,7 +151,7 @@ def shell(
 
 @_importer()
 def calendar(
-    taking: Taking, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="iCalendar files (.ics).")]
+    taking: Taking, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="iCalendar files (.ics), or directories of them.")]
 ) -> ImportReport:
     """Import appointments. Recurrences stay rules; what changed replaces what was read before, what is gone is forgotten."""
     from runloop.kb.importers.calendar.importing import import_calendar

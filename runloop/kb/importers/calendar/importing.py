@@ -10,7 +10,7 @@ from runloop.kb.importers.calendar.appointment import read_appointment
 from runloop.kb.importers.calendar.blocks import Block, blocks
 from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
-from runloop.kb.importers.textfile import Unreadable, file_size, opened, shown
+from runloop.kb.importers.textfile import Unreadable, file_size, is_folder, opened, shown
 from runloop.links import followed
 
 if TYPE_CHECKING:
@@ -26,15 +26,44 @@ _MARK = b"\xef\xbb\xbf"
 
 
 def import_calendar(kb: KnowledgeBase, files: Sequence[str | Path], how: How | None = None, *, encoding: str | None = None) -> ImportReport:
-    """Read iCalendar files and append what is new or changed. What is gone from a file is removed.
+    """Read iCalendar files, or directories of them, and append what is new or changed. What is gone from there is removed.
 
     ``encoding`` is that of appointments that are not UTF-8.
     """
     paths = [followed(file) for file in files]
     report = ImportReport("calendar", ", ".join(shown(path) for path in paths))
-    report.total = sum(file_size(path) or 0 for path in paths)
-    items = (item for path in paths for item in _items(path, report, encoding))
+    report.total = 0 if any(map(is_folder, paths)) else sum(file_size(path) or 0 for path in paths)
+    items = (item for path in paths for item in _calendars(path, report, encoding))
     return take_in(kb, _SORT, items, report, how or How())
+
+
+def _calendars(path: Path, report: ImportReport, encoding: str | None) -> Iterator[Item]:
+    """Those of a file, or of a directory of files with the directories in it, as khal, vdirsyncer and Radicale keep them."""
+    if not is_folder(path):
+        yield from _items(path, report, encoding)
+        return
+    from runloop.kb.importers.folders import entries
+
+    folders, files = [path], 0
+    while folders:
+        found = entries(folders.pop())
+        if isinstance(found, Refusal):
+            yield found
+            continue
+        for entry in found:
+            inner = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(inner)
+            elif entry.is_symlink() and is_folder(inner):
+                yield Refusal(shown(inner), None, "a link to a directory; not followed")
+            elif inner.suffix.lower() == ".ics":
+                files += 1
+                yield from _items(followed(inner), report, encoding)
+    if not files:
+        report.remark(shown(path), None, "no file in it ends in .ics")
+    yield Whole(shown(path))
 
 
 def _items(path: Path, report: ImportReport, encoding: str | None) -> Iterator[Item]:

@@ -169,7 +169,7 @@ def test_an_appointment_without_a_uid_is_known_by_its_content(kb, file):
 
 
 def test_files_that_cannot_be_read_are_named(kb, tmp_path, file):
-    report = import_calendar(kb, [tmp_path / "missing.ics", tmp_path, file(b"\0\1" * 50, "binary.ics"), file(b"", "empty.ics")])
+    report = import_calendar(kb, [tmp_path / "missing.ics", "/dev/null", file(b"\0\1" * 50, "binary.ics"), file(b"", "empty.ics")])
     assert [(each.line, each.reason) for each in report.refused] == [
         (None, "No such file or directory"),
         (None, "not a regular file"),
@@ -210,3 +210,31 @@ def test_a_zone_whose_name_is_that_of_no_file_costs_only_its_moment(kb, file, zo
     assert (report.taken, report.refused) == (2, [])
     assert [reason for _, _, reason in report.remarks] == [f"time zone {zone[:80]!r} is not known"]
     assert [each["starts"].get("ms") for each in payloads(kb)] == [None, 1767261600000]
+
+
+def test_a_directory_is_read_as_khal_and_radicale_keep_it_and_what_is_gone_from_it_is_forgotten(kb, tmp_path):
+    home, cache = tmp_path / "cal" / "home", tmp_path / "cal" / ".Radicale.cache"
+    for folder in (home, cache):
+        folder.mkdir(parents=True)
+        for name in "abc":
+            (folder / f"{name}.ics").write_bytes(
+                calendar(*event("DTSTART:20260101T100000Z", f"SUMMARY:{name}", uid=f"{name}@{folder.name}"))
+            )
+    (home / "color").write_text("#ff0000")
+    (home / "again").symlink_to(home)
+    first = import_calendar(kb, [tmp_path / "cal"])
+    (home / "b.ics").unlink()
+    second = import_calendar(kb, [tmp_path / "cal"])
+
+    assert (first.taken, [(place, reason) for place, _, reason in first.refused]) == (
+        3,
+        [(str(home / "again"), "a link to a directory; not followed")],
+    )
+    assert (second.taken, second.known, second.removed) == (0, 2, 1)
+    assert [row[0] for row in stored(kb)] == ["a", "c"]
+
+
+def test_a_directory_without_calendars_says_what_it_looked_for(kb, tmp_path):
+    (tmp_path / "notes.md").write_text("x")
+
+    assert [reason for _, _, reason in import_calendar(kb, [tmp_path]).remarks] == ["no file in it ends in .ics"]
