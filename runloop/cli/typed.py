@@ -75,8 +75,14 @@ def read_plainly(command: Any) -> Any:
 
     command.get_params = plain
     for each in getattr(command, "commands", {}).values():
+        each.short_help = each.short_help or _first_sentence(each.help or "")  # else it is cut to what fits on a line
         read_plainly(each)
     return command
+
+
+def _first_sentence(text: str) -> str:
+    sentence = " ".join(text.partition("\n\n")[0].split()).partition(". ")[0]
+    return f"{sentence.removesuffix('.')}." if sentence else ""
 
 
 def _plain(described: Any) -> Plain | None:

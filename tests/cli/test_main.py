@@ -80,6 +80,14 @@ def test_help_for_a_verb_is_the_verbs_own(capsys, verb):
     assert "Say the words." in printed
 
 
+@pytest.mark.parametrize("verb", ["agent", "config", "kb", "opening", "rmp", "secrets", "shell"])
+def test_the_help_of_a_verb_says_of_each_of_its_commands_a_whole_sentence(capsys, verb):
+    assert main.main([verb, "--help"]) == 0
+    _, _, commands = capsys.readouterr().out.partition("Commands:\n")
+    assert commands
+    assert "..." not in commands
+
+
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
