@@ -5,5 +5,5 @@ from __future__ import annotations
 MAX_LIVE = 256
 """Most guests in one worker, running and waiting: the worker sets room aside for them."""
 
-CONFIGURATION = "epochs nan-canonical no-relaxed-simd no-threads no-memory64 cow stack-2m no-unwind-info 1"
+CONFIGURATION = "epochs nan-canonical no-relaxed-simd no-threads no-memory64 cow stack-48m no-unwind-info 1"
 """Names every option of ``engine.new_engine`` that changes what compiled code looks like or does. Change it with them."""

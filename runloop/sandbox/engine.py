@@ -14,13 +14,12 @@ from runloop.sandbox.execution import current
 from runloop.sandbox.foreign import trap
 
 TICK_S = 0.010
-WASM_STACK_BYTES = 2 << 20
+WASM_STACK_BYTES = 48 << 20
+"""So much that Python's own bound, the 1 MiB stack in the guest's memory, is met before it: RecursionError, on every processor alike."""
 TABLE_ELEMENTS, TABLES, INSTANCES = 200_000, 20, 100
 """Most elements of a guest's table, tables and instances of modules."""
 SLOT_BYTES = 8 << 30
 """More addresses than a memory of 4 GiB with its guards takes, and the tables beside it."""
-THREAD_STACK_BYTES = 16 << 20
-"""Native stack of a guest's thread: WebAssembly's own, and room for callbacks below it."""
 
 
 def new_engine(*, fuel: bool, slots: int = 0) -> wasmtime.Engine:
@@ -38,6 +37,7 @@ def new_engine(*, fuel: bool, slots: int = 0) -> wasmtime.Engine:
     config.shared_memory = False
     config.wasm_memory64 = False
     config.memory_init_cow = True
+    ffi.wasmtime_config_async_stack_size_set(config.ptr(), WASM_STACK_BYTES)
     config.max_wasm_stack = WASM_STACK_BYTES
     config.native_unwind_info = False
     if slots and _are_free((slots + INSTANCES) * SLOT_BYTES):
@@ -58,6 +58,7 @@ def _set_aside(config: wasmtime.Config, slots: int) -> None:
     """Use wasmtime's pooling allocator, wide enough to hold whatever the limits of a store allow."""
     pooling = ffi.wasmtime_pooling_allocation_config_new()
     for name, value in {
+        "total_stacks": 0,
         "total_memories": slots + INSTANCES, "max_memories_per_module": INSTANCES, "max_memories_per_component": INSTANCES,
         "max_memory_size": 1 << 32,
         "total_tables": TABLES * slots, "max_tables_per_module": TABLES, "max_tables_per_component": TABLES,

@@ -25,11 +25,11 @@ from runloop.dataclass import dataclass
 from runloop.oom import go_first
 from runloop.sandbox import confine, frames, seccomp
 from runloop.sandbox.crew import LOOK_S, Crew
-from runloop.sandbox.engine import THREAD_STACK_BYTES
 from runloop.sandbox.execution import Execution, Stopped
 from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, Limits
+from runloop.sandbox.stack import THREAD_STACK_BYTES, give_back
 from runloop.sandbox.tape import Player, unpack
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - a thread that died would leave its run without an end
             self._end(run, Outcome.failed("guest.trap", f"the worker failed: {type(error).__name__}: {error}"), 0.0, None)
         finally:
+            give_back()
             with self._lock:
                 self._begun -= 1
 

@@ -219,9 +219,45 @@ async def test_who_wants_a_signal_is_told_what_bounds_time(run):
 
 async def test_data_that_is_nested_too_deeply_for_c_is_told_to_be_walked(run):
     with pytest.raises(GuestError, match="call stack exhausted") as failed:
-        await run("def run():\n    x = []\n    for _ in range(100_000): x = [x]\n    return repr(x)")
+        await run("def run():\n    x = ()\n    for _ in range(1_000_000): x = (x,)\n    return hash(x)")
 
     assert "a list of what is still to be done" in failed.value.hint
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "json.loads('[' * 100_000)",
+        "json.loads('{\"a\":' * 100_000)",
+        "json.dumps(nested())",
+        "repr(nested())",
+        "nested() == nested()",
+        "copy.deepcopy(nested())",
+        "pickle.dumps(nested())",
+        "eval('+'.join(['1'] * 100_000))",
+        "re.compile('(' * 5_000 + ')' * 5_000)",
+        "sorted([Deep(), Deep()])",
+    ],
+)
+async def test_too_deep_a_recursion_in_c_can_be_caught_as_elsewhere(run, deep):
+    source = f"""
+import copy, json, pickle, re
+
+class Deep:
+    def __lt__(self, other): return sorted([Deep(), Deep()])
+
+def nested():
+    x = []
+    for _ in range(100_000): x = [x]
+    return x
+
+def run():
+    try:
+        return str(type({deep}))
+    except RecursionError:
+        return "caught"
+"""
+    assert await run(source) == "caught"
 
 
 async def test_what_writes_bytes_to_standard_output_or_reconfigures_it_writes_lines_of_the_log(run, host):
