@@ -52,6 +52,8 @@ def parse_target(url: str) -> Target:
         raise ValueError(f"the scheme {scheme!r} is neither https nor http")
     if "@" in authority:
         raise ValueError("it carries a user name or password")
+    if authority.count(":") > 1 and not authority.startswith("["):  # its last number would be a port to other readers
+        raise ValueError("its IPv6 address stands without brackets")
     host, port = split_host(authority)
     return Target(scheme, host, DEFAULT_PORTS[scheme] if port is None else port)
 

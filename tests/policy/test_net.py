@@ -63,6 +63,7 @@ def test_a_url_names_one_host_and_port(url, target):
         ("https://a.example:4 43/", "it contains a space, a control character or a backslash"),
         ("https://a.example:٤٤٣/", "its port is not a number from 1 to 65535"),
         ("https://[::1/", "its IPv6 brackets are not closed"),
+        ("https://2001:db8::1:8443/", "its IPv6 address stands without brackets"),
         ("https://[::1]443/", "its IPv6 brackets are not closed"),
         ("https://[::g]/", "its host is not a valid IPv6 address"),
         ("https://[fe80::1%25eth0]/", "its IPv6 address has a zone"),
