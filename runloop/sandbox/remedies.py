@@ -91,7 +91,7 @@ _SAID: Final = (
         "a zone has a name such as Europe/Vienna; zoneinfo.available_timezones() has them all",
     ),
     (
-        r"^the agent crashed: call stack exhausted",
+        r"^the agent crashed: call stack exhausted|\nRecursionError: Stack overflow ",
         "walk data that is nested thousands deep with a list of what is still to be done, in place of a call for each level",
     ),
     (
