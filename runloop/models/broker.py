@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from runloop.models.budget import Budget, Holder, cost_micros, price_of
+from runloop.models.budget import Budget, Holder, Reservation, cost_micros, price_of
 from runloop.models.cache import ReplyCache, cache_key
 from runloop.models.dialects import DIALECTS, Dialect, ShapeError, endpoint
 from runloop.models.errors import ModelError
 from runloop.models.reading import Heard
-from runloop.models.settings import NO_MODEL, ModelSettings, ProviderKind, ProviderSettings, check_settings, is_loopback, matches
+from runloop.models.settings import (
+    NO_MODEL,
+    ModelSettings,
+    PriceSettings,
+    ProviderKind,
+    ProviderSettings,
+    check_settings,
+    is_loopback,
+    matches,
+)
 from runloop.models.transport import Hooks, Post, Transport, quoted
 from runloop.models.types import Completion, EmbedReply, EmbedRequest, ModelReply, ModelRequest, Usage, estimate_tokens
 from runloop.models.veil import veiled
@@ -24,6 +34,8 @@ CONFIGURE_HINT = (
     "configure one in config.yaml under models.broker.providers, for example"
     " {id: ollama, kind: http_ollama, base_url: http://127.0.0.1:11434}, and set models.default to ollama:<model>; see docs/models.md"
 )
+LEAST_ANSWER = 500
+"""Tokens of an answer below which a call that names no limit is not made, where the budgets leave less than a request may use."""
 T = TypeVar("T")
 _NONE = ProviderSettings(NO_MODEL, ProviderKind.NONE)
 
@@ -100,10 +112,10 @@ class Broker:
             reply = replace(cached, cached=True, usage=replace(cached.usage, usd_micros=0))
             budget.settle(await budget.set_aside(reply.usage.tokens, 0), reply.usage)
             return reply
-        held = await budget.set_aside(estimate + max_tokens, cost_micros(price, estimate, max_tokens))
+        held, given = await _hold(budget, request, estimate, max_tokens, price)
         try:
             dialect = self._dialect(provider)
-            body = dialect.complete_body(request, model, max_tokens, provider)
+            body = dialect.complete_body(request, model, given, provider)
             headers = {dialect.key_header: request.idempotency_key} if dialect.key_header and request.idempotency_key else {}
             post = await self._make_post(provider, dialect.complete_path, body, extra=headers, trace_id=request.trace_id)
             if self._settings.stream:
@@ -122,7 +134,8 @@ class Broker:
         budget.settle(held, usage)
         if not answer.text:
             raise _empty(provider, answer, usage)
-        self._cache.put(key, reply)
+        if given == max_tokens or answer.finish_reason == "stop":
+            self._cache.put(key, reply)
         return reply
 
     async def embed(self, request: EmbedRequest, budget: Budget, remaining_ms: int | None = None) -> EmbedReply:
@@ -227,6 +240,22 @@ class Broker:
         if len(vectors) != asked or len({len(vector) for vector in vectors}) != 1:
             message = f"{provider.id} answered with {len(vectors)} vectors for {asked} texts, or with vectors of different lengths"
             raise ModelError("unavailable", "model.bad_shape", message)
+
+
+async def _hold(budget: Budget, request: ModelRequest, estimate: int, most: int, price: PriceSettings | None) -> tuple[Reservation, int]:
+    """Set aside what the call may use; also the tokens of its answer: where it names no limit, what the budgets leave of ``most``."""
+
+    def is_too_much(tokens: int) -> bool:
+        return not budget.fits_alone(estimate + tokens, cost_micros(price, estimate, tokens))
+
+    least = most if request.max_tokens is not None else min(LEAST_ANSWER, most)
+    while True:
+        given = max(least, bisect_left(range(most + 1), True, key=is_too_much) - 1)
+        try:
+            return await budget.set_aside(estimate + given, cost_micros(price, estimate, given)), given
+        except ModelError:
+            if given == least:
+                raise  # else others have used some of it meanwhile
 
 
 def _host(provider: ProviderSettings) -> str:

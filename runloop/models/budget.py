@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runloop.models.types import Usage
 
 _MILLION = 1_000_000
-_LESS = "give the call a smaller max_tokens (without one it may use all that models.broker.budgets.per_request_tokens_cap leaves)"
+_LESS = "give the call a smaller max_tokens"
 
 
 def price_of(prices: Sequence[PriceSettings], provider: str, model: str) -> PriceSettings | None:

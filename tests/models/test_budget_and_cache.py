@@ -91,6 +91,41 @@ async def test_without_max_tokens_the_answer_may_use_what_the_cap_leaves(make_br
 
 
 @pytest.mark.parametrize(
+    ("budget", "first", "second"),
+    [
+        ({"tokens": 4_000}, 3_990, 3_972),  # the first one's prompt is 10 tokens by estimate; 11 and 7 by the provider's count
+        ({"usd_micros": 15_030}, 1_000, 990),  # 30 for the prompt, 138 spent
+        ({"tokens": 100_000}, 9_990, 9_990),
+    ],
+)
+async def test_without_max_tokens_the_answer_may_use_what_the_budget_leaves(make_broker, server, budget, first, second):
+    broker, budget = make_broker(per_request_tokens_cap=10_000, prices=(PRICE,)), Budget(**budget)
+    await broker.complete(ModelRequest("x" * 40, model="openai:ok"), budget)
+    await broker.complete(ModelRequest("y" * 40, model="openai:ok"), budget)
+
+    assert [each["body"]["max_tokens"] for each in server.requests()] == [first, second]
+
+
+async def test_without_max_tokens_calls_at_once_are_made_one_after_the_other(make_broker, server):
+    broker, budget = make_broker(per_request_tokens_cap=10_000), Budget(tokens=4_000)
+    requests = [ModelRequest(f"Hello {number}", model="openai:ok") for number in range(3)]
+    await asyncio.gather(*(broker.complete(request, budget) for request in requests))
+
+    assert [each["body"]["max_tokens"] for each in server.requests()] == [3_998, 3_980, 3_962]
+
+
+@pytest.mark.parametrize("limit", [{"tokens": 509}, {"usd_micros": 7_529}])
+async def test_without_max_tokens_a_call_is_not_made_where_too_little_is_left_for_an_answer(make_broker, server, limit):
+    broker = make_broker(per_request_tokens_cap=10_000, prices=(PRICE,))
+    with pytest.raises(ModelError) as caught:
+        await broker.complete(ModelRequest("x" * 40, model="openai:ok"), Budget(**limit))
+
+    assert (caught.value.kind, server.requests()) == ("budget", [])
+    await broker.complete(ModelRequest("x" * 40, model="openai:ok"), Budget(**{key: value + 1 for key, value in limit.items()}))
+    assert server.requests()[0]["body"]["max_tokens"] == 500
+
+
+@pytest.mark.parametrize(
     ("budget", "ends"),
     [
         ({"tokens": 110}, ["ModelError", "ModelReply"]),
