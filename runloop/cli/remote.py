@@ -130,12 +130,11 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
     """Run at this terminal what ``submit(run id, whether a person is here)`` makes the daemon begin; the exit code of the run."""
     from runloop.cli.person import person_present
 
-    attended, begun = person_present(), False
+    attended, begun = person_present(), asyncio.Event()
     run = client.handle(str(uuid.uuid4()), attended=attended)
     tasks: set[asyncio.Task[Any]] = set()
 
     async def begin() -> None:
-        nonlocal begun
         submitting = asyncio.ensure_future(submit(run.id, attended))
         try:
             if not (await asyncio.wait({submitting}, timeout=_SOON_S))[0] and await _guest_is_being_prepared(client):
@@ -143,14 +142,16 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
             await submitting
         finally:
             submitting.cancel()
-        begun = True
+        begun.set()
 
     async def cancel_there(reason: str) -> None:
-        if begun:
-            with suppress(RunloopError):  # it may have ended meanwhile
-                await run.cancel(reason)
+        await begun.wait()  # until then the daemon knows no such run, and would take it in all the same
+        with suppress(RunloopError):  # it may have ended meanwhile
+            await run.cancel(reason)
 
     def cancel(reason: str) -> None:
+        if not begun.is_set():
+            terminal.say(f"{reason}: the run is cancelled as soon as the daemon has taken it in")
         following.closing = f"(no longer asked: {reason}, so the run is cancelled)"
         task = asyncio.ensure_future(cancel_there(reason))
         tasks.add(task)

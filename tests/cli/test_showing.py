@@ -1,7 +1,12 @@
 """A run at the terminal: how it ends the command, what signals do, and records that come while a person types or nobody reads."""
 
+import asyncio
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 
+from runloop.cli import remote
 from runloop.cli.attach import _Lines
 from runloop.cli.showing import Interrupts, Printer, Unshown, exit_code, text_line
 from runloop.runs.results import RunResult
@@ -109,3 +114,40 @@ def test_what_kept_the_last_model_from_answering_is_kept_and_nothing_else():
     shown.take(a_record(3, "effect.completed", name="model.complete"))
     shown.end(ended("failed"))
     assert (shown.refused, shown.result.status) == (refusals[1], "failed")
+
+
+async def test_an_interrupt_while_the_daemon_takes_the_run_in_cancels_it_once_it_has_it(monkeypatch):
+    cancelled, asked, taken_in, over = [], asyncio.Event(), asyncio.Event(), asyncio.Event()
+    interrupts = Interrupts(lambda: None)
+
+    async def cancel(reason):
+        cancelled.append((reason, taken_in.is_set()))
+        over.set()
+
+    async def follow(_shown, *, begin):
+        await begin()
+        await over.wait()
+        return ended("cancelled")
+
+    @contextmanager
+    def watching(stop):
+        interrupts._cancel = lambda: stop("interrupted")
+        yield interrupts
+
+    async def submit(_run_id, _attended):
+        asked.set()
+        await taken_in.wait()
+
+    monkeypatch.setattr(remote.Shown, "follow", follow)
+    monkeypatch.setattr(remote, "_SOON_S", 60)
+    client = SimpleNamespace(handle=lambda run_id, **_how: SimpleNamespace(id=run_id, cancel=cancel))
+    said = []
+    terminal = SimpleNamespace(take=None, person=None, wants_outputs=False, watching=watching, say=said.append, end=lambda _result: None)
+    running = asyncio.create_task(remote.run_there(client, terminal, submit))
+    await asked.wait()
+    interrupts.take()
+    await asyncio.sleep(0)
+    assert (cancelled, len(said)) == ([], 1)
+    taken_in.set()
+    async with asyncio.timeout(10):
+        assert (await running, cancelled) == (130, [("interrupted", True)])
