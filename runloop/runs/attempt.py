@@ -24,6 +24,8 @@ _SEEDS = blake3(derive_key_context="runloop attempt seed v1")
 DEFAULT_PORT = "out"
 _REFUSAL_CLASSES = "runloop_agent."
 """How a traceback names the refusals of ``runloop_agent`` (``runloop_agent._calls.Denied``)."""
+_ANSWER_LOST = "effect.answer_lost"
+"""A call happened, as a person says, and its answer is gone."""
 _FINAL_KINDS = frozenset({CallErrorKind.DENIED, CallErrorKind.INVALID, CallErrorKind.BUDGET})
 
 
@@ -92,17 +94,19 @@ def failure_of(error: GuestError, refusal: CallError | None, *, asked_outside: b
     of it; what the agent said is kept.
 
     A failed attempt may be repeated only where another try could go otherwise: never after a refusal that would come again (denied,
-    invalid, budget) or a limit that the same work would reach again, and not where a deterministic agent had only read what is
-    here (``asked_outside`` false).
+    invalid, budget) or a limit that the same work would reach again, not because of a call that happened or may have, and not where a
+    deterministic agent had only read what is here (``asked_outside`` false).
     """
     if error.code != "guest.exception":
         return AttemptFailed(error.code, error.message, error.retryable, hint=error.hint or None)
     said = error.said or exception_line(error.message)
     if refusal is not None and refusal.message in error.message:
         passed_on = said.startswith(_REFUSAL_CLASSES)
+        once = refusal.outcome_unknown or refusal.code == _ANSWER_LOST
         if passed_on or refusal.kind is CallErrorKind.DENIED:
-            retryable = refusal.kind not in _FINAL_KINDS and not refusal.outcome_unknown
+            retryable = refusal.kind not in _FINAL_KINDS and not once
             return AttemptFailed(refusal.code, refusal.message if passed_on else said, retryable, error.message, refusal.hint or None)
+        asked_outside = asked_outside and not once
     return AttemptFailed(error.code, said, asked_outside, error.message, error.hint or None)
 
 

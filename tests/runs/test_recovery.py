@@ -129,6 +129,8 @@ async def kill(b, drive):
     drive.cancel()
     with suppress(asyncio.CancelledError):
         await drive
+    if isinstance(b.services.ledger, AsyncLedger):
+        b.services.ledger.hand_over()
     # What was on its way to the disk is there now: the process died after that, not in the middle of the test.
     await asyncio.to_thread(
         b.ledger.append, [NewEvent("import.finished", {"what": "notes", "source": "x", "taken": 0, "known": 0, "refused": 0}, "user")]
@@ -402,6 +404,19 @@ async def test_what_a_paused_run_asks_can_be_answered_in_the_next_process_too(be
         await kill(b, driving)
 
 
+async def test_what_happened_and_whose_answer_is_lost_is_not_done_again_by_a_retry(bench, desk):
+    async with bench(operator=desk(True, answers=[PersonAnswer("it happened", "operator")])) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        b.outbox.hold = _for_ever(held)
+        run_id = await interrupted(b, held, ONE.replace('"}]', '", retry: {max_attempts: 3, backoff_ms: 1}}]'))
+        b.outbox.hold = None
+
+        assert (await recover(b, run_id)).code == "effect.answer_lost"
+        attempts = [event.payload["meta"]["attempt"] for event in b.ledger.read_run(run_id) if event.kind == "node.finished"]
+        assert (attempts, b.outbox.sent) == ([1], [])
+
+
 async def test_what_was_begun_and_is_refused_when_it_is_taken_up_may_have_happened_and_is_not_tried_again(bench, desk):
     async with bench(operator=desk(True)) as b:
         b.agent("one", SENDS, caps="mail = true")
@@ -421,10 +436,11 @@ async def test_what_was_begun_and_is_refused_when_it_is_taken_up_may_have_happen
         assert [event.payload["meta"]["attempt"] for event in events if event.kind == "node.finished"] == [1]
 
 
-async def test_what_may_have_happened_is_not_tried_again_by_an_agent_that_left_memory_since(bench, desk):
+@pytest.mark.parametrize(("end", "code"), [("wrong", "mail.outcome_unknown"), ("RuntimeError('no') from wrong", "guest.exception")])
+async def test_what_may_have_happened_is_not_tried_again_by_an_agent_that_left_memory_since(bench, desk, end, code):
     async with bench(operator=desk(True), rules=RunRules(evict_after_ms=20)) as b:
         b.outbox.fail = [CallError(CallErrorKind.UNAVAILABLE, "it broke off", code="mail.outcome_unknown", outcome_unknown=True)]
-        code = """
+        source = """
 @agent
 def run():
     try:
@@ -432,9 +448,8 @@ def run():
     except Exception as error:
         wrong = error
     model.complete("what now?")
-    raise wrong
-"""
-        b.agent("one", code, caps="mail = true\nmodel = true")
+    raise """
+        b.agent("one", f"{source}{end}\n", caps="mail = true\nmodel = true")
         release = asyncio.Event()
         b.model.gate, b.model.gate_at = release, 1
         run = await b.submit(ONE.replace('"}]', '", retry: {max_attempts: 3, backoff_ms: 1}}]'))
@@ -442,7 +457,7 @@ def run():
         await _kind(b, run.run_id, "node.evicted")
         release.set()
 
-        assert (await drive).code == "mail.outcome_unknown"
+        assert (await drive).code == code
         assert [meta["attempt"] for meta in b.metas("node.finished")] == [1]
 
 
