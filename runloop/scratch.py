@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 _NAME = re.compile(r"\.keeping-[0-9a-f]{16}\.part")
 
 
@@ -29,6 +31,34 @@ def scratch(beside: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(handle)
+
+
+def exchange(new: Path, old: Path) -> None:
+    """Let each take the other's place: in one step, so that ``old`` is never gone, where the file system can. Raises OSError."""
+    if _exchanged(new, old):
+        return
+    aside = new.with_name(f"{new.name}.aside")
+    old.rename(aside)
+    try:
+        new.rename(old)
+    except OSError:
+        aside.rename(old)
+        raise
+    aside.rename(new)
+
+
+def _exchanged(new: Path, old: Path) -> bool:
+    """Whether the system did it; False where its C library or file system cannot."""
+    from ctypes import CDLL, get_errno
+
+    rename = getattr(CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_HERE, os.fsencode(new), _HERE, os.fsencode(old), _EXCHANGE) == 0:
+        return True
+    if (error := get_errno()) in {errno.ENOSYS, errno.EINVAL}:
+        return False
+    raise OSError(error, os.strerror(error), str(new), None, str(old))
 
 
 def sweep(beside: Path) -> None:

@@ -17,7 +17,7 @@ from runloop.bundles.tree import IGNORED_DIRS, read_tree
 from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.links import followed
-from runloop.scratch import scratch
+from runloop.scratch import exchange, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
@@ -137,13 +137,7 @@ def _place(
             f"path already exists: {target}", code="bundle.exists", where=Where(file=str(target)), hint="pass --force to replace it"
         )
     if replaced:
-        old = staging.with_name("old")  # goes with the scratch directory
-        target.rename(old)
-        try:
-            found.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
+        exchange(found, target)  # the old one goes with the scratch directory
     else:
         found.rename(target)
     return Installed(replace(bundle, root=target), target, replaced)

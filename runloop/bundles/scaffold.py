@@ -14,7 +14,7 @@ from runloop.bundles.seal import seal
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.policy import parse_caps
-from runloop.scratch import scratch
+from runloop.scratch import exchange, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,8 +130,9 @@ def _write(bundle: Path, texts: Mapping[str, str], *, home: str | None, env: Map
             if problems:
                 raise problems[0]
             if os.path.lexists(bundle):
-                bundle.rename(part / "old")
-            staged.rename(bundle)
+                exchange(staged, bundle)  # the old one goes with the scratch directory
+            else:
+                staged.rename(bundle)
     except OSError as error:
         place = Where(file=str(error.filename or bundle))
         raise InvalidInput(

@@ -10,6 +10,7 @@ import tarfile
 
 import pytest
 
+from runloop import scratch
 from runloop.bundles import archive as archive_module
 from runloop.bundles import load_bundle
 from runloop.bundles.archive import unpack
@@ -163,11 +164,29 @@ def test_when_the_new_one_cannot_be_put_in_place_the_old_one_stays(write_bundle,
         return rename(self, target)
 
     monkeypatch.setattr(type(tmp_path), "rename", second_fails)
+    monkeypatch.setattr(scratch, "_exchanged", lambda *_: False)
     with pytest.raises(BundleInvalid, match="cannot be installed: No space left on device") as caught:
         install(str(newer), tmp_path / "agents", force=True)
     assert caught.value.where.file == str(tmp_path / "agents")
     monkeypatch.undo()
     assert "README.md" not in load_bundle(tmp_path / "agents" / "reader").files
+    assert [path.name for path in (tmp_path / "agents").iterdir()] == ["reader"]
+
+
+@pytest.mark.parametrize("can", [True, False], ids=["exchange", "no exchange"])
+def test_the_old_one_gives_its_place_up_to_the_new_one(write_bundle, tmp_path, monkeypatch, can):
+    install(str(write_bundle("work/reader")), tmp_path / "agents")
+    seen, rename = [], type(tmp_path).rename
+    monkeypatch.setattr(
+        type(tmp_path), "rename", lambda self, target: (rename(self, target), seen.append((tmp_path / "agents/reader").exists()))
+    )
+    if not can:
+        monkeypatch.setattr(scratch, "_exchanged", lambda *_: False)
+
+    install(str(write_bundle("newer/reader", files={"README.md": "new"})), tmp_path / "agents", force=True)
+
+    monkeypatch.undo()
+    assert ("README.md" in load_bundle(tmp_path / "agents" / "reader").files, seen) == (True, [] if can else [False, True, True])
     assert [path.name for path in (tmp_path / "agents").iterdir()] == ["reader"]
 
 
