@@ -250,7 +250,7 @@ async def _hold(budget: Budget, request: ModelRequest, estimate: int, most: int,
 
     least = most if request.max_tokens is not None else min(LEAST_ANSWER, most)
     while True:
-        given = max(least, bisect_left(range(most + 1), True, key=is_too_much) - 1)
+        given = least + bisect_left(range(least + 1, most + 1), True, key=is_too_much)
         try:
             return await budget.set_aside(estimate + given, cost_micros(price, estimate, given)), given
         except ModelError:

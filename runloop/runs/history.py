@@ -205,11 +205,15 @@ def asked_by(crossing: Crossing) -> dict[str, Any]:
     return {"name": crossing.name, "args": crossing.args}
 
 
+NOT_TOLD = (LookupError, TypeError, ValueError, AttributeError)
+"""What :func:`fold` raises where the records of a run do not follow from one another."""
+
+
 def load_run(ledger: RunSource, run_id: str) -> RecordedRun:
     """Fold the records of one run. Raises InvalidInput ``run.unknown``; LedgerCorrupt where one was changed and nothing can be told."""
     try:
         run = fold(run_id, told_events(ledger, run_id))
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except NOT_TOLD:
         _require_whole(told_events(ledger, run_id))
         raise
     if run is None:

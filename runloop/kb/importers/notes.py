@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from runloop.errors import InvalidInput, Where
-from runloop.kb.importers.folders import entries
+from runloop.kb.importers.folders import files_below
 from runloop.kb.importers.intake import Current, Found, How, Sort, Whole, held_at, take_in
 from runloop.kb.importers.passages import split_passages
 from runloop.kb.importers.report import ImportReport, Refusal
-from runloop.kb.importers.textfile import Unreadable, decode, is_folder, read_bytes, shown
+from runloop.kb.importers.textfile import Unreadable, decode, read_bytes, shown
 from runloop.links import followed
 
 if TYPE_CHECKING:
@@ -118,28 +118,13 @@ def _files(root: Path) -> Iterator[Path | Refusal]:
     if root.is_file():
         yield root
         return
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        found = entries(folder)
+    for found in files_below(root, SUFFIXES):
         if isinstance(found, Refusal):
             yield found
-            continue
-        inner = []
-        for entry in found:
-            path = Path(entry.path)
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                inner.append(path)
-            elif entry.is_symlink() and is_folder(path):
-                yield Refusal(shown(path), None, "a link to a directory; not followed")
-            elif path.suffix.lower() in SUFFIXES:
-                if entry.is_symlink() and not _inside(os.path.realpath(path), root):
-                    yield Refusal(shown(path), None, "a link that leads out of the directory")
-                else:
-                    yield path
-        folders += reversed(inner)
+        elif found.is_symlink() and not _inside(os.path.realpath(found.path), root):
+            yield Refusal(shown(found.path), None, "a link that leads out of the directory")
+        else:
+            yield Path(found.path)
 
 
 def _inside(path: str, root: Path) -> bool:

@@ -166,7 +166,7 @@ class _Reader:
         from graphlib import CycleError, TopologicalSorter  # verbs load this module that read no archive
 
         from runloop.runs.fork import told_events
-        from runloop.runs.history import fold
+        from runloop.runs.history import NOT_TOLD, fold
 
         related: dict[str, set[str]] = {}
         for entry in self._manifest.runs:
@@ -180,7 +180,7 @@ class _Reader:
         for run_id in related:
             try:
                 fold(run_id, told_events(archive, run_id))
-            except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            except (*NOT_TOLD, RecursionError) as error:
                 said = f"{type(error).__name__}: {error}"
                 raise self._invalid(f"the records of {run_id} do not follow from one another ({said})", "archive.record") from None
 

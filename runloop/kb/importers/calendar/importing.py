@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from runloop.kb.import_projections import digest_of
 from runloop.kb.importers.calendar.appointment import read_appointment
 from runloop.kb.importers.calendar.blocks import Block, blocks
+from runloop.kb.importers.folders import files_below
 from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, file_size, is_folder, opened, shown
@@ -42,25 +43,13 @@ def _calendars(path: Path, report: ImportReport, encoding: str | None) -> Iterat
     if not is_folder(path):
         yield from _items(path, report, encoding)
         return
-    from runloop.kb.importers.folders import entries
-
-    folders, files = [path], 0
-    while folders:
-        found = entries(folders.pop())
+    files = 0
+    for found in files_below(path, {".ics"}):
         if isinstance(found, Refusal):
             yield found
-            continue
-        for entry in found:
-            inner = Path(entry.path)
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(inner)
-            elif entry.is_symlink() and is_folder(inner):
-                yield Refusal(shown(inner), None, "a link to a directory; not followed")
-            elif inner.suffix.lower() == ".ics":
-                files += 1
-                yield from _items(followed(inner), report, encoding)
+        else:
+            files += 1
+            yield from _items(followed(found.path), report, encoding)
     if not files:
         report.remark(shown(path), None, "no file in it ends in .ics")
     yield Whole(shown(path))
