@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from runloop.kb.import_projections import digest_of
 from runloop.kb.importers.calendar.appointment import read_appointment
 from runloop.kb.importers.calendar.blocks import Block, blocks
-from runloop.kb.importers.folders import files_below
 from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, file_size, is_folder, opened, shown
@@ -43,6 +42,8 @@ def _calendars(path: Path, report: ImportReport, encoding: str | None) -> Iterat
     if not is_folder(path):
         yield from _items(path, report, encoding)
         return
+    from runloop.kb.importers.folders import files_below
+
     files = 0
     for found in files_below(path, {".ics"}):
         if isinstance(found, Refusal):
