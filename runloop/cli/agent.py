@@ -25,7 +25,7 @@ from runloop.cli.agent_views import (
 )
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
-from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
+from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, Where
 from runloop.links import followed
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def scaffold(
     grants = Grants(
         fs=_comma_list(cap_fs),
         net=_comma_list(cap_net),
-        kb_read=None if cap_kb_read is None else _comma_list(cap_kb_read),
+        kb_read=None if cap_kb_read is None else _domains(_comma_list(cap_kb_read)),
         kb_write=_comma_list(cap_kb_write),
         model=model,
     )
@@ -403,6 +403,18 @@ def _bundle(store: BundleStore, target: str) -> Bundle:
         return store.narrowed(load_bundle(followed(target), home=_home(), env=os.environ))
     name, at, variant = target.partition("@")
     return store.resolve(name, variant if at else None)
+
+
+def _domains(names: list[str]) -> list[str]:
+    """The names, all of domains that can be read. Raises InvalidInput ``kb.unknown_domain``."""
+    from runloop.kb.derived import DOMAINS
+    from runloop.policy.names import EVENTS, ONLY_BY_NAME
+
+    known = (*DOMAINS, EVENTS, *sorted(ONLY_BY_NAME))
+    if unknown := [name for name in names if name not in known]:
+        place = Where(key="--cap-kb-read")
+        raise InvalidInput(f"unknown domain {unknown[0]!r}", code="kb.unknown_domain", where=place, hint=f"use {', '.join(known)}")
+    return names
 
 
 def _comma_list(text: str) -> list[str]:

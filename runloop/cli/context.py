@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING
@@ -34,6 +35,16 @@ def begin(*, json_errors: bool = False, debug: bool = False) -> Invocation:
     global _CURRENT  # noqa: PLW0603 - one process serves one command; tests begin a new one each
     _CURRENT = Invocation(json_errors=json_errors, debug=debug)
     return _CURRENT
+
+
+def debugging() -> bool:
+    """Whether RUNLOOP_DEBUG asks for tracebacks: any value but an empty one and the words that settings take for false."""
+    value = os.environ.get("RUNLOOP_DEBUG", "").strip().casefold()
+    if not value:
+        return False
+    from runloop.config.kinds import FALSE
+
+    return value not in FALSE
 
 
 def current() -> Invocation:

@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def begin(arguments: Sequence[str]) -> None:
     """Make the streams safe and start an invocation with these arguments."""
     output.prepare_streams()
-    context.begin(json_errors=_wants_json_errors(arguments), debug=bool(os.environ.get("RUNLOOP_DEBUG")))
+    context.begin(json_errors=_wants_json_errors(arguments), debug=context.debugging())
 
 
 def outcome(error: BaseException) -> int:

@@ -102,5 +102,7 @@ def _replace(file: str, text: str) -> None:
             stream.write(text)
         os.replace(own, file)  # noqa: PTH105
     except OSError as error:
-        if os.environ.get("RUNLOOP_DEBUG"):
+        from runloop.cli.context import debugging
+
+        if debugging():
             print(f"router settings are not kept: {error}", file=sys.stderr)

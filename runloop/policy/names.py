@@ -8,6 +8,8 @@ from runloop.dataclass import dataclass
 CONTACTS_RAW = "contacts_raw"
 #: SQL over every masked table, whatever its domain.
 QUERY = "query"
+#: What is recorded, event by event; it is got by key, and not searched.
+EVENTS = "events"
 ONLY_BY_NAME = frozenset({CONTACTS_RAW, QUERY})
 
 

@@ -69,6 +69,14 @@ def test_the_home_that_the_first_thing_written_makes_is_for_nobody_else(home, wo
     assert {place.stat().st_mode & 0o777 for place in (made, made / f"{words[0]}s")} == {0o700}
 
 
+def test_a_domain_that_nobody_can_read_is_no_grant_of_a_new_agent(rlp, home):
+    code, _, err = rlp("scaffold", "reader", "--cap-kb-read", "notes,note")
+    assert (code, err.splitlines()[:2]) == (2, ["error[kb.unknown_domain]: unknown domain 'note'", "  at key '--cap-kb-read'"])
+    assert "contacts, notes, " in err
+    assert not (home / ".runloop" / "agents" / "reader").exists()
+    assert rlp("scaffold", "reader", "--cap-kb-read", "events,contacts_raw,query,runs")[0] == 0
+
+
 def test_an_agent_without_a_model_passes_its_check_and_its_tests(rlp, compiled):
     assert rlp("scaffold", "lister", "--no-model")[0] == 0
     assert rlp("check", "lister")[0] == 0

@@ -204,6 +204,14 @@ def test_debug_shows_the_traceback(capsys, verb, monkeypatch, how):
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("word", ["", " ", "0", "false", "No", "off"])
+def test_a_word_for_no_switches_no_debugging_on(capsys, verb, monkeypatch, word):
+    verb(raises(KeyError("x")))
+    monkeypatch.setenv("RUNLOOP_DEBUG", word)
+    assert main.main(["try"]) == 1
+    assert "Traceback (most recent call last)" not in capsys.readouterr().err
+
+
 def test_an_interrupt_is_130(verb):
     verb(raises(KeyboardInterrupt()))
     assert main.main(["try"]) == 130

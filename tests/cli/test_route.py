@@ -202,6 +202,8 @@ def test_settings_are_kept_until_a_file_or_a_variable_changes(home, monkeypatch)
 def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(home, monkeypatch):
     (home / ".cache").write_text("a file")
     assert rlp("ls").returncode == 10
+    monkeypatch.setenv("RUNLOOP_DEBUG", "0")
+    assert "router settings" not in rlp("ls").stderr
     monkeypatch.setenv("RUNLOOP_DEBUG", "1")
     assert "router settings are not kept" in rlp("ls").stderr
 

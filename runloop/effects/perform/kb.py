@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 from runloop.effects.perform.ports import KnowledgePort, Proposal
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.errors import RunloopError
-from runloop.policy.names import CONTACTS_RAW, QUERY
+from runloop.policy.names import CONTACTS_RAW, EVENTS, QUERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 DEFAULT_LIMIT = 10
 DEFAULT_ROWS = 100
-EVENTS = "events"
-"""The domain of what is recorded, event by event; it is got by key, and not searched."""
 _DOMAINS = {"mail": "messages"}
 """Domains that the keys of their entities do not begin with."""
 
