@@ -183,6 +183,23 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """``host`` or ``host:port``, read into the one form in which hosts are compared."""
+
+    name: str = "host"
+
+    def read(self, raw: Raw, expansion: Expansion) -> str:
+        wanted = "a host or host:port, without a scheme"
+        text = _scalar(raw, wanted)
+        from runloop.hosts import host_text, split_host  # few settings name one
+
+        try:
+            return host_text(*split_host(text))
+        except ValueError as error:
+            raise _wrong(raw, wanted, got=raw.shape if "/" in text else f"{raw.shape}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
 class PathText:
     """A path: ``~``, ``$VAR``, ``${VAR}`` and ``env:VAR`` are expanded, a relative one starts at the working directory."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runloop.config.kinds import Boolean, Integer, ListOf, MapOf, PathText, Text
+from runloop.config.kinds import Boolean, Host, Integer, ListOf, MapOf, PathText, Text
 from runloop.config.registry import Key
 from runloop.config.table_models import MODELS
 from runloop.config.table_policy import ACTIONS, POLICY, SIGNER
@@ -255,9 +255,10 @@ SECURITY: tuple[Key, ...] = (
     ),
     Key(
         "security.secrets.hosts",
-        MapOf(_TEXTS),
+        MapOf(ListOf(Host())),
         {},
-        "Hosts that an agent may have a secret sent to, by the secret's name; a secret that is not listed goes nowhere.",
+        "Hosts that an agent may have a secret sent to, as `host` or `host:port`, by the secret's name; a secret that is not listed "
+        "goes nowhere.",
         effect=SECRETS,
     ),
     Key(

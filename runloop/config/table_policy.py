@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from runloop.config.kinds import Boolean, Integer, ListOf, Number, Text
+from runloop.config.kinds import Boolean, Host, Integer, ListOf, Number, Text
 from runloop.config.registry import Key
 
 ACTIONS = ("mail.outbox", "mail.smtp", "files.write", "exec.run", "http.send", "kb.propose", "model.complete")
 """The actions that approvals name."""
 
-_HOST = Text(pattern=r"[A-Za-z0-9_.:\[\]-]+", wanted="a host or host:port, without a scheme")
 SIGNER = Text(pattern=r"[0-9a-f]{64}", wanted="a public key in 64 hexadecimal digits, as `rlp agent sign` prints it")
 _AGENTS = "rlp agent install and every run"
 _RUN = "admission of actions in every run"
@@ -41,7 +40,7 @@ POLICY: tuple[Key, ...] = (
     Key("policy.allow_exec", Boolean(), "true", "Whether any agent may run commands.", effect=_RUN, tighten="all"),
     Key(
         "policy.allowed_hosts",
-        ListOf(_HOST),
+        ListOf(Host()),
         None,
         "Hosts that agents may reach, as `host` or `host:port`; not set is no limit beyond their own capabilities.",
         effect=_RUN,

@@ -14,8 +14,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from runloop.config.registry import Tighten
+from runloop.patterns import lazy
 
 NOTHING: Final = object()
+_PORT = lazy(r":[0-9]+\Z")
 
 
 def combine(rule: Tighten, first: Any, second: Any) -> Any:
@@ -43,21 +45,11 @@ def beyond(rule: Tighten, asked: Any, *, before: Any, after: Any) -> Any:
 
 
 def _intersect(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
-    """Entries of one list that the other covers; ``host`` covers ``host:port``."""
+    """Entries of one list that the other covers; ``host`` covers ``host:port``, each in its one form (:mod:`runloop.hosts`)."""
     kept = [each for each in first if _covered(each, second)]
     kept += [each for each in second if each not in kept and _covered(each, first)]
     return tuple(kept)
 
 
 def _covered(entry: str, by: tuple[str, ...]) -> bool:
-    host, port = _named(entry)
-    return any(host == other and each in {"", port} for other, each in map(_named, by))
-
-
-def _named(entry: str) -> tuple[str, str]:
-    """Host and port in one form; an IPv6 address has a port only behind brackets."""
-    if entry.startswith("["):
-        host, _, port = entry[1:].partition("]")
-    else:
-        host, _, port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
-    return host.lower().removesuffix("."), port.removeprefix(":")
+    return entry in by or _PORT.sub("", entry) in by

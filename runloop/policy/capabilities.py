@@ -8,10 +8,11 @@ from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
+from runloop.hosts import host_text, split_host
 from runloop.policy.commands import ExecGrants
 from runloop.policy.denial import Denial
 from runloop.policy.names import ONLY_BY_NAME, NameGrants
-from runloop.policy.net import NetGrants, is_public, parse_target, split_host
+from runloop.policy.net import NetGrants, is_public, parse_target
 from runloop.policy.paths import PathGrants, collapse, path_problem, within
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Capabilities:
             "fs_ro": sorted(root for root, write in self.fs.roots if not write),
             "fs_rw": sorted(root for root, write in self.fs.roots if write),
             "net": {
-                "hosts": sorted(_host_text(host, port) for host, port in net.hosts),
+                "hosts": sorted(host_text(host, port) for host, port in net.hosts),
                 "allow_http": net.allow_http,
                 "allow_private": net.allow_private,
             },
@@ -200,11 +201,6 @@ def _missing(cap: str, op: str, key: str) -> Denial:
 
 def _no_net(reason: str, target: str, hint: str) -> Denial:
     return Denial("net.http", "http_request", reason, target, hint)
-
-
-def _host_text(host: str, port: int | None) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return shown if port is None else f"{shown}:{port}"
 
 
 def _argv_lists(commands: Collection[tuple[str, ...]]) -> list[list[str]]:

@@ -11,11 +11,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from runloop.errors import SeveralInvalid
+from runloop.hosts import split_host
 from runloop.policy.capabilities import Capabilities, Override
 from runloop.policy.commands import Argv, ExecGrants, entry_problem
 from runloop.policy.located import TomlDocument, parse_toml
 from runloop.policy.names import NameGrants
-from runloop.policy.net import NetGrants, parse_target, split_host
+from runloop.policy.net import NetGrants, parse_target
 from runloop.policy.paths import PathGrants, canonical_root
 from runloop.policy.unasked import unasked_problem
 

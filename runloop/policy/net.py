@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Self
 
 from runloop.dataclass import dataclass
+from runloop.hosts import host_text, split_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,8 +16,6 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(?:[/?#].*)?", re.DOTALL)
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_PORT = re.compile(r"[0-9]{1,5}")
 
 #: Networks that ``ipaddress`` calls global on some versions, or that carry an IPv4 address inside (RFC 6598, 9637).
 _NEVER_PUBLIC = tuple(
@@ -37,7 +36,7 @@ class Target:
 
     def __str__(self) -> str:
         """The entry of ``net`` that names it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_text(self.host, self.port)
 
 
 def parse_target(url: str) -> Target:
@@ -56,64 +55,6 @@ def parse_target(url: str) -> Target:
         raise ValueError("its IPv6 address stands without brackets")
     host, port = split_host(authority)
     return Target(scheme, host, DEFAULT_PORTS[scheme] if port is None else port)
-
-
-def split_host(text: str) -> tuple[str, int | None]:
-    """``Host[:port]`` → (canonical host, port or None); IPv6 in brackets when a port follows."""
-    host, port = text, ""
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError("its IPv6 brackets are not closed")
-        return _ipv6(host), _port(rest)
-    if text.count(":") > 1:
-        return _ipv6(text), None
-    host, colon, port = text.partition(":")
-    return canonical_host(host), _port(colon + port)
-
-
-def canonical_host(host: str) -> str:
-    """Write a DNS name or IPv4 address in the one form that is compared; ValueError if it has none."""
-    if not host.isascii():
-        host = _idna(host)
-    host = host.lower().removesuffix(".")
-    labels = host.split(".")
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError("its host is not a valid name (wildcards are not supported)" if "*" in host else "its host is not a valid name")
-    if labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
-        try:
-            return str(ipaddress.IPv4Address(host))
-        except ValueError:
-            raise ValueError("its host is a number but no IPv4 address in the usual form") from None
-    return host
-
-
-def _idna(host: str) -> str:
-    import idna
-
-    try:
-        return idna.encode(host, uts46=True, std3_rules=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
-        raise ValueError("its host is not a valid international name") from None
-
-
-def _ipv6(text: str) -> str:
-    try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
-        raise ValueError("its host is not a valid IPv6 address") from None
-    if address.scope_id is not None:
-        raise ValueError("its IPv6 address has a zone")
-    return address.compressed
-
-
-def _port(text: str) -> int | None:
-    """``":443"`` → 443, ``""`` → None."""
-    if not text:
-        return None
-    if not _PORT.fullmatch(text[1:]) or not 1 <= int(text[1:]) <= 65535:
-        raise ValueError("its port is not a number from 1 to 65535")
-    return int(text[1:])
 
 
 def is_public(address: str) -> bool:

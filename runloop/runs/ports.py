@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from runloop.config import ConfigError
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import SentMail
 from runloop.events import NewEvent
+from runloop.hosts import split_host
 from runloop.kb import StateDelta
 from runloop.kb.origins import provenance_of
 from runloop.policy import Capabilities, Override
 from runloop.policy.commands import ExecGrants
-from runloop.policy.net import NetGrants, split_host
+from runloop.policy.net import NetGrants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,15 +117,6 @@ class LedgerSentLog:
         await self._ledger.append([event])
 
 
-def _host(entry: str, settings: Settings) -> tuple[str, int | None]:
-    try:
-        return split_host(entry)
-    except ValueError as error:
-        where = settings.explain("policy.allowed_hosts").where
-        hint = "Write it as `host` or `host:443`."
-        raise ConfigError(f"policy.allowed_hosts: {entry!r}: {error}", where=where, hint=hint) from None
-
-
 @dataclass(frozen=True, slots=True)
 class CapabilityLimits:
     """What ``policy.allow_exec`` and ``policy.allowed_hosts`` leave of every agent's capabilities."""
@@ -134,13 +125,13 @@ class CapabilityLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> CapabilityLimits:
-        """The limits that the settings state. Raises ConfigError for a host that cannot be one."""
+        """The limits that the settings state."""
         caps, stated = Capabilities(), set[str]()
         if not settings.get("policy.allow_exec"):
             caps, stated = replace(caps, exec=ExecGrants()), stated | {"exec"}
         hosts = settings.get("policy.allowed_hosts")
         if hosts is not None:
-            granted = NetGrants(hosts=frozenset(_host(host, settings) for host in hosts), allow_http=True, allow_private=True)
+            granted = NetGrants(hosts=frozenset(map(split_host, hosts)), allow_http=True, allow_private=True)
             caps, stated = replace(caps, net=granted), stated | {"net"}
         return cls(Override(caps, frozenset(stated)))
 

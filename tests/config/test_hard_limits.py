@@ -54,7 +54,8 @@ def test_a_host_is_permitted_after_combining_exactly_if_both_lists_permit_it(fir
     [
         ("2001:db8::1", "2001:db8::1:443", ()),  # another address
         ("2001:db8::1", "[2001:db8::1]:443", ("[2001:db8::1]:443",)),
-        ("[2001:DB8::1]", "2001:db8::1", ("[2001:DB8::1]", "2001:db8::1")),
+        ("[2001:DB8::1]", "2001:db8:0::1", ("[2001:db8::1]",)),
+        ("Bücher.example", "xn--bcher-kva.example:443", ("xn--bcher-kva.example:443",)),
         ("[::1]:443", "::1", ("[::1]:443",)),
         ("[::1]:443", "[::1]:80", ()),
         ("API.example.", "api.example:443", ("api.example:443",)),

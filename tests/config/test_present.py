@@ -38,7 +38,7 @@ def test_a_provider_without_headers_shows_none(machine):
         ("router.allowlist", "a,b", ["a", "b"], "a, b"),
         ("router.allowlist", "", [], "(none)"),
         ("openings.search_dirs", "/a,/b", ["/a", "/b"], "/a, /b"),
-        ("security.secrets.hosts", '{"k": ["ä.org"]}', {"k": ["ä.org"]}, '{"k": ["ä.org"]}'),
+        ("security.secrets.hosts", '{"k": ["ä.org"]}', {"k": ["xn--4ca.org"]}, '{"k": ["xn--4ca.org"]}'),
     ],
 )
 def test_a_value_is_data_for_programs_and_one_line_for_people(machine, path, given, data, text):

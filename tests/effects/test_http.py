@@ -385,6 +385,18 @@ async def test_a_secret_is_not_sent_to_a_host_it_is_not_for(handles, make_ctx, r
     assert (error.kind, error.code) == (CallErrorKind.DENIED, "secrets.host_not_permitted")
 
 
+@pytest.mark.parametrize("listed", ["site.test", "site.test:8443"])
+def test_a_secret_is_for_every_port_of_a_host_or_the_one_that_is_listed(store, make_ctx, listed):
+    handles = SecretHandles(store, lambda _name: (listed,))
+    ctx = make_ctx(net("site.test", secrets={"token"}))
+    call = {"headers": {"X-Key": handles.issue(ctx.run_id, "token")}}
+    HttpFetch(handles, resolver=loopback).prepare({"url": "https://Site.test.:8443/", **call}, ctx)
+    if listed == "site.test:8443":
+        with pytest.raises(CallError) as caught:
+            HttpFetch(handles, resolver=loopback).prepare({"url": "https://site.test/", **call}, ctx)
+        assert caught.value.code == "secrets.host_not_permitted"
+
+
 async def test_a_handle_needs_the_right_and_its_run(fetch, handles, make_ctx, refusal):
     ctx = make_ctx(net("site.test"))
     args = {"url": "https://site.test/", "headers": {"X-Key": handles.issue(ctx.run_id, "token")}}

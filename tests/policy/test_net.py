@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop.hosts import split_host
 from runloop.policy import Capabilities
-from runloop.policy.net import NetGrants, Target, embedded_ipv4, is_public, parse_target, split_host
+from runloop.policy.net import NetGrants, Target, embedded_ipv4, is_public, parse_target
 
 
 def caps(*hosts: str, allow_http: bool = False, allow_private: bool = False) -> Capabilities:

@@ -25,6 +25,6 @@ def test_an_agent_reaches_no_host_that_the_settings_do_not_name(limits):
 
 @pytest.mark.parametrize("host", ["a.example:99999", "a..example", "127.1", "[::1"])
 def test_a_host_that_cannot_be_one_is_named_and_never_left_out(limits, host):
-    with pytest.raises(ConfigError, match=r"policy\.allowed_hosts: '") as caught:
+    with pytest.raises(ConfigError, match=r"policy\.allowed_hosts\[1\] must be a host or host:port") as caught:
         limits("b.example", host)
     assert (caught.value.code, host in caught.value.message) == ("config.invalid_value", True)

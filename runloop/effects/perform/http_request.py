@@ -91,7 +91,7 @@ def build(args: Mapping[str, Any], ctx: CallContext, handles: SecretHandles) -> 
     names = tuple(handles.names_in(text, ctx))
     target = parse_target(url)
     for name in names:
-        handles.check_host(name, target.host)
+        handles.check_host(name, target)
     return HttpRequest(method, _canonical(url, target), target, headers, body, names)
 
 

@@ -19,10 +19,13 @@ from blake3 import blake3
 from runloop.effects.perform.secret_files import FileSecrets
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.errors import InvalidInput, Unavailable, Where
+from runloop.hosts import host_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from runloop.policy.net import Target
 
 KEYRING_SERVICE = "runloop"
 KEYRING_TIMEOUT_S = 15.0  # a locked keyring may ask its owner on the desktop; a machine without one must not hang
@@ -251,9 +254,10 @@ class SecretHandles:
             found.append(name)
         return found
 
-    def check_host(self, name: str, host: str) -> None:
+    def check_host(self, name: str, target: Target) -> None:
         """Refuse to send a secret to a host that it is not for. Raises :class:`CallError` (denied)."""
-        if host not in self._hosts_of(name):
+        host = host_text(target.host, None)
+        if not {host, host_text(target.host, target.port)} & set(self._hosts_of(name)):
             raise CallError(
                 CallErrorKind.DENIED,
                 f"the secret {name} may not be sent to {host}",
