@@ -73,8 +73,10 @@ class ApprovalDesk:
     yes: bool = False
     asked: dict[str, Asked] = field(default_factory=dict)
     """What was asked before this process took the run up, by approval id."""
-    decisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """What was decided before."""
+    unused: set[str] = field(default_factory=set)
+    """What of that was decided in a pause that lasts: nothing has followed from it."""
     grants: list[Grant] = field(default_factory=list)
     standing: StandingGrants = field(default_factory=StandingGrants)
     """What people approved beyond the run that asked."""
@@ -326,19 +328,13 @@ class ApprovalDesk:
                 event_id = await self._requested(call, approval_id, prepared, draft)
             else:
                 event_id = before.event_id
-            question = Question(what, OUTCOMES, None, "", None, stays_open=True)
-            wait = Wait("person", None, OpenQuestion(approval_id, event_id, "question"))
-            with self._asks(approval_id, prepared.action, call), call.at.waits(wait):
-                given = await self.operator.ask(question, asking)
-            if given is None:
+            known = await self._say_of_outcome(call, asking, prepared.action, what, event_id)
+            if known is None:
                 raise NeedsPerson(
                     f"only a person can say whether {prepared.action} of node {ctx.node} happened",
                     where=Where(node=ctx.node),
                     hint="resume the run on a terminal, or answer with `rlp approve` while the daemon has it",
                 )
-            ended = ApprovalEnded(approval_id, given.answer, node=ctx.node, attempt=ctx.attempt, call=ctx.call, by=Decider(given.by))
-            await self.recorder.write(Draft("approval.decided", f"{prepared.action}: {given.answer}", ended, actor=f"agent:{given.by}"))
-            known = {"decision": given.answer}
         if known["decision"] == GIVE_UP:
             raise CallError(
                 CallErrorKind.UNAVAILABLE, f"nobody knows whether {prepared.action} happened", code="effect.outcome_unknown",
@@ -346,10 +342,41 @@ class ApprovalDesk:
             )  # fmt: skip
         return bool(known["decision"] == IT_HAPPENED)
 
+    async def hear(self, call: CallInFlight, ctx: CallContext) -> None:
+        """Let a person say in a pause what she was asked before of a call that was begun; it counts once the run goes on."""
+        asking = self._outcome_asked(ctx)
+        before = self.asked.get(approval_id := asking.question_id)
+        if before is None or approval_id in self.decisions:
+            return
+        said = await self._say_of_outcome(call, asking, before.meta["action"], before.what, before.event_id)
+        if said is not None:
+            self.decisions[approval_id] = said
+            self.unused.add(approval_id)
+
+    async def _say_of_outcome(
+        self, call: CallInFlight, asking: CallContext, action: str, what: str, event_id: int
+    ) -> Mapping[str, Any] | None:
+        """What a person says of a call that was begun, on record; None where nobody is there."""
+        approval_id = asking.question_id
+        question = Question(what, OUTCOMES, None, "", None, stays_open=True)
+        wait = Wait("person", None, OpenQuestion(approval_id, event_id, "question"))
+        with self._asks(approval_id, action, call), call.at.waits(wait):
+            given = await self.operator.ask(question, asking)
+        if given is None:
+            self._again.discard(approval_id)
+            return None
+        ended = ApprovalEnded(approval_id, given.answer, node=asking.node, attempt=asking.attempt, call=asking.call, by=Decider(given.by))
+        await self.recorder.write(Draft("approval.decided", f"{action}: {given.answer}", ended, actor=f"agent:{given.by}"))
+        return {"decision": given.answer}
+
+    def has_asked(self, ctx: CallContext) -> bool:
+        """Whether an earlier process asked something about a call."""
+        return any(each == ctx.question_id or each.startswith(f"{ctx.question_id}/") for each in self.asked)
+
     def _outcome_asked(self, ctx: CallContext) -> CallContext:
-        """The context of the question; what was to be made once more, and was cut off once more, is asked about anew."""
+        """The context of the question; what was to be made once more, and may have been cut off once more, is asked about anew."""
         asking, number = _about_outcome(ctx, OUTCOME), 1
-        while (self.decisions.get(asking.question_id) or {}).get("decision") == DO_IT:
+        while asking.question_id not in self.unused and (self.decisions.get(asking.question_id) or {}).get("decision") == DO_IT:
             number += 1
             asking = _about_outcome(ctx, f"{OUTCOME}-{number}")
         return asking

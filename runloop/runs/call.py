@@ -78,6 +78,8 @@ class Call:
         began_ms = self.at.steady_ms()
         try:
             if self.pending is not None and self.klass is not EffectClass.WAITING:
+                if self.at.held:
+                    await self.at.desk.hear(self, self.at.context(self.call, self.pending))
                 await self.at.may_go()  # nor is it refused while the run is paused: what it needs may be there by then
             performer, ctx = self.at.performer(self.name), self.at.context(self.call, self.pending)
             prepared = self._prepare(performer, replace(ctx, now_ms=self.at.desk.asked_at(ctx)))

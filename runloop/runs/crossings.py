@@ -162,7 +162,7 @@ class Crossings:
                     raise RecordEnded(self.who.node, self.who.attempt, number, pending)
                 await self.tell_parted()
                 self._caught_up()
-                if self._held() and pending is None and self.context(number).question_id not in self.desk.asked:
+                if self.held and pending is None and not self.desk.has_asked(self.context(number)):
                     await self._park()
                 call = Call(self, name, args, args_hash, number, pending)
                 if args is None and wrong is not None:
@@ -228,12 +228,14 @@ class Crossings:
             meta = NodeMoved(self.who.node, self.who.attempt, replayed_calls=self.journal.asked - 1, ms=took)
             self.recorder.note(Draft("node.rebuilt", f"node {self.who.node} is back", meta, level="debug"))
 
-    def _held(self) -> bool:
+    @property
+    def held(self) -> bool:
+        """Whether no call may begin."""
         return self.going is not None and not self.going.is_set()
 
     async def may_go(self) -> None:
         """Return when calls may begin."""
-        if self.going is not None and self._held():
+        if self.going is not None and self.held:
             with self.waits(Wait("paused")):
                 await self.going.wait()
 

@@ -158,6 +158,8 @@ class RecordedRun:
     """What a person was asked, by approval id."""
     decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """What was decided, by approval id."""
+    unused: set[str] = field(default_factory=set)
+    """What of that was decided in a pause that lasts: nothing has followed from it."""
     outputs: dict[str, Mapping[str, list[Any]]] = field(default_factory=dict)
     """What the nodes that ended well came to, by node."""
     last_seq: int = 0
@@ -307,6 +309,7 @@ def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event
             run.events.append((event.ts_ms, Forked() if run.events else Begin()))
         case "run.paused" | "run.resumed":
             run.paused = event.kind == "run.paused"
+            run.unused.clear()
             for attempt in open_attempts.values():
                 (_waits if run.paused else _goes_on)(run, attempt, "pause", event.ts_ms)
         case "run.clock_set" if run.events:  # before it began no time counted
@@ -362,6 +365,8 @@ def _take_approval(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], 
             _waits(run, open_attempts[meta["node"]], approval_id, at_ms)
         return
     run.decisions[approval_id] = meta
+    if run.paused:
+        run.unused.add(approval_id)
     if meta.get("node") in open_attempts:
         _goes_on(run, open_attempts[meta["node"]], approval_id, at_ms)
     asked = run.asked.get(approval_id)

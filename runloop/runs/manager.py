@@ -235,7 +235,7 @@ class RunManager:
         recorder = self._recorder(recorded.identity, subscribers, recorded.last_seq)
         desk = self._desk(recorder, opening, operator, parent, yes=bool(submitted.get("approve_in_advance")))
         desk.asked.update(recorded.asked)
-        desk.decisions = recorded.decisions
+        desk.decisions, desk.unused = recorded.decisions, recorded.unused
         desk.grants += grants_of(recorded, bundles, opening.digest)
         before = await spent_by_node(recorded, services.recorded, self._spent)
         budget = self._budget(opening, None if parent is None or node is None else parent.node_budget(node))

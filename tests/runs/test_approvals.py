@@ -13,7 +13,9 @@ from runloop.effects.types import CallError, CallErrorKind, Evidence, Outcome
 from runloop.openings import parse_opening
 from runloop.policy import Scope
 from runloop.runs.approvals import ApprovalDesk
+from runloop.runs.errors import NeedsPerson
 from runloop.runs.operator import ApprovalDecision
+from runloop.runs.pausing import pause, resume
 from runloop.runs.ports import LedgerSentLog
 from runloop.runs.results import RunHalted
 from runloop.runs.run import Run
@@ -306,6 +308,30 @@ async def test_a_message_that_was_under_way_when_the_time_of_its_attempt_was_up_
         names = [dict(zip(("attempt", "since", "call"), each, strict=True)) for each in asks]
         found = [await log.unsettled(SimpleNamespace(run_id=result.run_id, node="a", **each)) for each in names]
         assert found == [True, False, False, False]
+
+
+async def test_what_was_asked_of_an_earlier_attempt_is_answered_in_a_pause_too(bench, desk):
+    operator = desk()
+    async with bench(operator, RunRules(park_after_ms=0)) as b:
+        b.services.performers["mail.send"] = outbox = LosingOutbox(b.outbox)
+        b.agent("one", CATCHES, ports_in=("feedback",), caps=CAPS)
+        run = await b.submit(AGAIN.format(attempts=2), yes=True)
+        with pytest.raises(NeedsPerson):
+            await b.manager.drive(run)
+        operator.answers = [PersonAnswer("it happened", "operator")]
+
+        again = await b.manager.recover(run.run_id, parks=lambda _: None)
+        await pause(again, "lunch")
+        with pytest.raises(RunHalted):
+            await asyncio.wait_for(b.manager.drive(again), 60)
+        await again.recorder.settled(60)
+        decided = [event.payload["meta"]["decision"] for event in b.ledger.read(kinds=["approval.decided"])]
+        assert (again.parked.why, decided[-1]) == ("a resumption", "it happened")
+
+        last = await b.manager.recover(run.run_id)
+        await resume(last, "back")
+        assert (await b.manager.drive(last)).status == "succeeded"
+        assert (outbox.handed, len(operator.shown)) == (["the letter"], 2)
 
 
 async def test_what_a_person_said_of_an_earlier_attempt_holds_for_all_later_ones(bench, desk):

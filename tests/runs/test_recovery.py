@@ -276,6 +276,46 @@ async def test_where_nobody_can_be_asked_the_run_stays_and_can_be_taken_up_later
         assert [event.kind for event in b.ledger.read_run(run_id)].count("approval.requested") == 2
 
 
+async def left_asking(b):
+    """A run that was left while it asked whether its message is out."""
+    run_id = await interrupted_while_it_sends(b)
+    with pytest.raises(NeedsPerson):
+        await recover(b, run_id)
+    return run_id
+
+
+async def paused_and_put_aside(b, run_id):
+    """Take the run up paused, and drive it until all that is left is to wait for its resumption."""
+    run = await b.manager.recover(run_id, parks=lambda _: None)
+    await pause(run, "lunch")
+    with pytest.raises(RunHalted):
+        await asyncio.wait_for(b.manager.drive(run), 60)
+    await run.recorder.settled(60)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "sent"), [("do it now", "succeeded", 1), ("it happened", "failed", 0), ("give up", "failed", 0)]
+)
+async def test_what_is_said_of_a_call_that_may_have_happened_comes_on_record_in_a_pause_and_counts_after_it(
+    bench, desk, said, status, sent
+):
+    async with bench(operator=desk(True), rules=RunRules(park_after_ms=0)) as b:
+        run_id = await left_asking(b)
+        b.services.operator.answers = [PersonAnswer(said, "operator")]
+
+        run = await paused_and_put_aside(b, run_id)
+        decided = [event.payload["meta"]["decision"] for event in b.ledger.read_run(run_id) if event.kind == "approval.decided"]
+        assert (run.parked.why, run.paused, decided, b.outbox.sent) == ("a resumption", True, ["approved", said], [])
+
+        last = await b.manager.recover(run_id)
+        await resume(last, "back")
+        result = await asyncio.wait_for(b.manager.drive(last), 60)
+        assert (result.status, len(b.outbox.sent)) == (status, sent)
+        kinds = [event.kind for event in b.ledger.read_run(run_id)]
+        assert (kinds.count("approval.requested"), kinds.count("approval.decided")) == (2, 2)
+
+
 async def test_an_approval_that_was_given_is_not_asked_for_again_and_an_open_one_is_asked_under_its_id(bench, desk):
     operator = desk()
     async with bench(operator=operator) as b:
