@@ -70,23 +70,27 @@ def run(
     explain: bool = False,
     timeout_ms: str | None = None,
     shell_facts: str | None = None,
+    overridden: bool = False,
 ) -> int:
-    """Decide about the line, or about every one of standard input; print JSON and return the exit code."""
+    """Decide about the line, or about every one of standard input; print JSON and return the exit code.
+
+    ``overridden`` is whether ``--set`` stands in front of the verb.
+    """
     if (line is not None) + stdin + lines + requests + hints != 1:
         raise _invalid("give one of LINE, --stdin, --lines, --requests and --hints", "For example: rlp route 'git status'")
     if hints:
         from runloop.cli import route_settings
 
-        print(route_settings.hints(os.environ), end="")
+        print(route_settings.hints(os.environ, overridden=overridden), end="")
         return 0
     timeout = _timeout(timeout_ms)
     given = _given(shell_facts)
     if lines or requests:
         from runloop.cli import route_lines
 
-        return route_lines.serve(given, requests=requests, explain=explain)
+        return route_lines.serve(given, requests=requests, explain=explain, overridden=overridden)
     try:
-        reply = _within(timeout, line, given, explain=explain)
+        reply = _within(timeout, line, given, explain=explain, overridden=overridden)
     except _TimedOut:
         print(f"router timeout after {timeout} ms", file=sys.stderr)
         return EXIT_TIMEOUT
@@ -95,7 +99,7 @@ def run(
     return code if isinstance(code, int) else EXIT_TIMEOUT
 
 
-def _within(timeout_ms: int, line: str | None, given: dict[str, Any] | None, *, explain: bool) -> dict[str, object]:
+def _within(timeout_ms: int, line: str | None, given: dict[str, Any] | None, *, explain: bool, overridden: bool) -> dict[str, object]:
     """The reply, or :class:`_TimedOut` once the time is over."""
     import signal
 
@@ -103,7 +107,7 @@ def _within(timeout_ms: int, line: str | None, given: dict[str, Any] | None, *, 
     from runloop.router import machine
 
     settings, facts = (
-        route_settings.load(os.environ),
+        route_settings.load(os.environ, overridden=overridden),
         machine.facts(os.environ, given),
     )  # before the clock runs: without them nothing is safe
 
@@ -178,8 +182,18 @@ def _build_app() -> object:
         json: bool = typer.Option(False, "--json", help="Also print the features with their weights and the reason."),
     ) -> int:
         """Say where a line goes, as JSON and as the exit code: 10 shell, 11 agent, 12 timeout, 13 ask, 14 denied."""
+        from runloop.cli import context
+
         return run(
-            line, stdin=stdin, lines=lines, requests=requests, hints=hints, explain=json, timeout_ms=timeout_ms, shell_facts=shell_facts
+            line,
+            stdin=stdin,
+            lines=lines,
+            requests=requests,
+            hints=hints,
+            explain=json,
+            timeout_ms=timeout_ms,
+            shell_facts=shell_facts,
+            overridden=bool(context.current().overrides),
         )
 
     return app

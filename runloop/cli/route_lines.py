@@ -20,9 +20,9 @@ _READ_BYTES = 1 << 16
 _EXAMPLE = 'For example: {"line": "git status"}'
 
 
-def serve(given: dict[str, Any] | None, *, requests: bool, explain: bool) -> int:
+def serve(given: dict[str, Any] | None, *, requests: bool, explain: bool, overridden: bool) -> int:
     """Answer until the input ends. What was read is answered before more is waited for."""
-    settings = route_settings.load(os.environ)
+    settings = route_settings.load(os.environ, overridden=overridden)
     facts = machine.facts(os.environ, given)
     pieces: list[bytes] = []
     while chunk := os.read(sys.stdin.fileno(), _READ_BYTES):

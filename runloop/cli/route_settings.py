@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from runloop.config import Settings
+
 _VARIABLES = (
     *("HOME", "RUNLOOP_HOME", "RUNLOOP_CONFIG", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),
     *("RUNLOOP_ROUTER_SHELL_FASTPATH", "RUNLOOP_ROUTER_ALLOW_SHELL_FASTPATH"),
 )
+_SECTIONS = ("RUNLOOP__ROUTER", "RUNLOOP__OPENINGS")
 
 
-def load(environment: Mapping[str, str]) -> RouterSettings:
-    """The settings in force, from the cache if it still holds."""
-    file = _file(environment)
+def load(environment: Mapping[str, str], *, overridden: bool = False) -> RouterSettings:
+    """The settings in force, from the cache if it still holds. Those that ``--set`` overrides are this command's alone."""
+    file = None if overridden else _file(environment)
     signature = _signature(environment)
     if file is not None and (kept := _read(file)) is not None and kept.get("signature") == signature and _unchanged(kept.get("files")):
         return RouterSettings(**kept["settings"])
@@ -34,14 +37,17 @@ def load(environment: Mapping[str, str]) -> RouterSettings:
 
     resolved = context.settings()
     settings = settings_of(resolved)
-    if file is not None:
+    if file is not None and _the_same_everywhere(resolved):
         files = [layer.source for layer in resolved.layers if layer.name in ("system", "user")]
         _write(file, {"signature": signature, "files": {each: _stamp(each) for each in files}, "settings": settings.to_dict()})
     return settings
 
 
-def hints(environment: Mapping[str, str]) -> str:
-    """What a shell needs to let plain commands through; also kept in a file, older than the configuration once that has changed."""
+def hints(environment: Mapping[str, str], *, overridden: bool = False) -> str:
+    """What a shell needs to let plain commands through; also kept in a file, older than the configuration once that has changed.
+
+    What ``--set`` overrides is printed and not kept.
+    """
     from runloop.cli import context
     from runloop.router.hints import hints as text_of
     from runloop.router.machine import settings_of
@@ -50,11 +56,25 @@ def hints(environment: Mapping[str, str]) -> str:
     files = [layer.source for layer in resolved.layers if layer.name in ("system", "user")]
     where = ":".join(environment.get(name, "") for name in ("RUNLOOP_CONFIG", "XDG_CONFIG_HOME"))
     text = text_of(settings_of(resolved), files, where)
-    _replace(f"{resolved.directories.state}/router.hints", text)
+    if not overridden:
+        _replace(f"{resolved.directories.state}/router.hints", text)
     return text
 
 
+def _the_same_everywhere(resolved: Settings) -> bool:
+    """Whether no directory of openings depends on the working directory or on a variable."""
+    given = [layer.values["openings.search_dirs"].value for layer in resolved.layers if "openings.search_dirs" in layer.values]
+    texts = [[str(each.value) for each in value] if isinstance(value, list) else str(value).split(",") for value in given]
+    return all(_is_fixed(text.strip()) for each in texts for text in each)
+
+
+def _is_fixed(path: str) -> bool:
+    return path.startswith(("/", "~")) and "$" not in path
+
+
 def _file(environment: Mapping[str, str]) -> str | None:
+    if (config := environment.get("RUNLOOP_CONFIG", "").strip()) and not _is_fixed(config):
+        return None
     cache = environment.get("XDG_CACHE_HOME") or (environment["HOME"] + "/.cache" if environment.get("HOME") else "")
     return f"{cache}/runloop/router.json" if cache.startswith("/") else None
 
@@ -62,9 +82,8 @@ def _file(environment: Mapping[str, str]) -> str | None:
 def _signature(environment: Mapping[str, str]) -> list[str]:
     """All that decides which files are read and what overrides them."""
     table = os.path.dirname(runloop.__file__) + "/config/table.py"  # noqa: PTH120
-    names = sorted(name for name in environment if name in _VARIABLES or name.upper().startswith("RUNLOOP__ROUTER"))
-    where = os.getcwd() if environment.get("RUNLOOP_CONFIG") else ""  # noqa: PTH109
-    return [runloop.__version__, table, str(_stamp(table)), where, *(f"{name}={environment[name]}" for name in names)]
+    names = sorted(name for name in environment if name in _VARIABLES or name.upper().startswith(_SECTIONS))
+    return [runloop.__version__, table, str(_stamp(table)), *(f"{name}={environment[name]}" for name in names)]
 
 
 def _stamp(path: str) -> list[int] | None:

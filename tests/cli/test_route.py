@@ -199,6 +199,40 @@ def test_settings_are_kept_until_a_file_or_a_variable_changes(home, monkeypatch)
     assert rlp("zap").returncode == 2
 
 
+def test_what_set_overrides_counts_for_that_command_alone(home, capsys):
+    def with_set(*arguments):
+        return main.main(["--set", 'router.denylist=["zap"]', "route", *arguments])
+
+    assert with_set("rm -rf /") == 10
+    assert rlp("rm -rf /").returncode == 14
+    assert (with_set("zap"), rlp("zap").returncode) == (14, 10)
+    hints = home / ".runloop/router.hints"
+    assert (rlp("--hints").returncode, kept := hints.read_text()) == (0, kept)
+    capsys.readouterr()
+    assert with_set("--hints") == 0
+    assert "zap" in capsys.readouterr().out
+    assert hints.read_text() == kept
+
+
+def test_directories_of_openings_that_depend_on_where_one_is_are_not_kept(home, monkeypatch):
+    for folder in ("one/ops", "two"):
+        (home / folder).mkdir(parents=True)
+    (home / "one/ops/zorpic.yaml").write_text("")
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("RUNLOOP__OPENINGS__SEARCH_DIRS", str(home / "one/ops"))
+    assert rlp("zorpic").returncode == 11
+    monkeypatch.delenv("RUNLOOP__OPENINGS__SEARCH_DIRS")
+    assert rlp("zorpic").returncode == 10
+    configure(home, "openings: {search_dirs: [ops]}")
+    for folder, code in (("one", 11), ("two", 10)):
+        monkeypatch.chdir(home / folder)
+        assert rlp("zorpic").returncode == code
+    configure(home, "openings: {search_dirs: [$OPS]}")
+    for folder, code in (("one/ops", 11), ("two", 10)):
+        monkeypatch.setenv("OPS", str(home / folder))
+        assert rlp("zorpic").returncode == code
+
+
 def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(home, monkeypatch):
     (home / ".cache").write_text("a file")
     assert rlp("ls").returncode == 10
