@@ -102,6 +102,7 @@ class Changing:
         """The run, in memory. Raises InvalidInput ``run.unknown``, ``run.ambiguous``, ``run.ended``, ``run.not_here``, or why it is not."""
         hosting = self.hosting
         run_id = hosting.roster.run_id_of(ref)
+        await self.submitting.arrival(run_id)
         while (hosted := hosting.roster.hosted.get(run_id)) is not None:
             if hosted.run.parked is None or hosted.task is None:
                 return hosted
@@ -109,8 +110,11 @@ class Changing:
         if hosting.roster.has(run_id):
             return await shielded(hosting.fetch(run_id))
         state = await hosting.roster.state_of(run_id)
-        if state == "unfinished" and await self._adopt(run_id):
-            return await shielded(hosting.fetch(run_id))
+        if state == "unfinished":
+            await self._adopt(run_id)
+            if hosting.roster.has(run_id):  # also where another request took it over in the same moment
+                return await self._here(run_id)
+            state = hosting.roster.ended.get(run_id, state)
         row = await asyncio.to_thread(hosting.kb.run, run_id) if state == "unfinished" else None
         if row is not None and row["parent_run_id"] is not None:
             raise child_of(run_id, root_of(row))

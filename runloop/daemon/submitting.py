@@ -72,12 +72,20 @@ class Submitting:
     """Submissions on their way to the ledger, by run id."""
     _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One fork is made at a time, so that a repeated request finds the first."""
-    _forks: set[asyncio.Future[dict[str, Any]]] = field(default_factory=set)
-    """Forks that are being made or wait for their turn."""
+    _forks: dict[asyncio.Future[dict[str, Any]], str] = field(default_factory=dict)
+    """Forks that are being made or wait for their turn, with their run ids."""
 
     def under_way(self, run_id: str) -> bool:
         """Whether the run may be in the ledger already although nobody has it yet."""
         return run_id in self._coming or self._forking.locked()
+
+    async def arrival(self, run_id: str) -> None:
+        """Return once a run is here that is just being taken in, or will not be."""
+        coming: list[asyncio.Future[Any]] = [fork for fork, made in self._forks.items() if made == run_id]
+        if run_id in self._coming:
+            coming.append(self._coming[run_id])
+        if coming:
+            await asyncio.wait(coming)
 
     async def submit(self, request: Request) -> dict[str, Any]:
         """Take a run in; its ids and state. The same request again, also after a restart, is answered with the same run.
@@ -116,8 +124,8 @@ class Submitting:
 
         """
         forking = asyncio.ensure_future(self._fork(request, session))
-        self._forks.add(forking)
-        forking.add_done_callback(self._forks.discard)
+        self._forks[forking] = str(request.run_id)
+        forking.add_done_callback(self._forks.pop)
         return await shielded(forking)  # as a submission: once begun it is taken in
 
     async def _fork(self, request: ForkRequest, session: str | None) -> dict[str, Any]:

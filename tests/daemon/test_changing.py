@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from runloop.daemon import changing as module_of_changing
 from runloop.daemon import room, submitting
 from runloop.daemon import roster as module
 from runloop.daemon.changing import Changing
@@ -15,6 +16,7 @@ from runloop.errors import InvalidInput
 from runloop.events import RunIdentity
 from runloop.kb.errors import LedgerFull
 from runloop.runs.results import Parked, RunHalted
+from runloop.runs.unfinished import Unfinished
 
 RUN_ID = "00000000-0000-4000-8000-000000000001"
 
@@ -146,6 +148,55 @@ async def test_who_cancels_a_run_whose_end_waits_for_room_is_not_told_that_it_is
     changing, _hosting, run, _ledger = host
     run.recorded = None
     assert (await changing.cancel(RUN_ID, "enough"))["state"] == "ending"
+
+
+@pytest.mark.parametrize("how", ["submitted", "forked"])
+async def test_what_is_wanted_of_a_run_that_is_on_record_and_not_here_yet_waits_until_it_is(host, monkeypatch, how):
+    changing, hosting, run, _ledger = host
+    hosted, taken_in = hosting.roster.hosted.pop(RUN_ID), asyncio.Event()
+
+    async def take_in(*_given):
+        await taken_in.wait()
+        hosting.roster.hosted[RUN_ID] = hosted
+        return hosted
+
+    monkeypatch.setattr(Submitting, "_take_in", take_in)
+    monkeypatch.setattr(Submitting, "_fork", take_in)
+    monkeypatch.setattr(Submitting, "_stored", lambda *_given: None)
+    monkeypatch.setattr(hosting.roster, "kb", SimpleNamespace(run=lambda _run_id: {"status": "queued", "parent_run_id": None}))
+    monkeypatch.setattr(hosting, "kb", SimpleNamespace(ledger=_ledger, run=hosting.roster.kb.run))
+    monkeypatch.setattr(module_of_changing, "unfinished_runs", lambda *_given: [])
+    hosting.manager.services = SimpleNamespace(driven=lambda _owner: True, owner="0")
+    request = SimpleNamespace(run_id=RUN_ID)
+    submitting = changing.submitting
+    coming = asyncio.create_task(submitting.submit(request) if how == "submitted" else submitting.fork(request, None))
+    await asyncio.sleep(0)
+    run.recorded.set_result([])
+    cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
+    await asyncio.sleep(0)
+    taken_in.set()
+    async with asyncio.timeout(10):
+        assert ((await cancelling)["state"], run.cancelled) == ("cancelling", [("enough", None)])
+        await asyncio.wait({coming})
+
+
+async def test_of_two_who_want_something_of_a_run_that_a_process_left_both_are_heard(host, monkeypatch):
+    changing, hosting, run, _ledger = host
+    del hosting.roster.hosted[RUN_ID]
+    left = Unfinished(run.recorder.identity, None, None, None, False, None, 0)
+    monkeypatch.setattr(module, "own_run", lambda _kb, ref: ref)
+    row = {"status": "running", "parent_run_id": None}
+    monkeypatch.setattr(hosting.roster, "kb", SimpleNamespace(run=lambda _run_id: row))
+    monkeypatch.setattr(hosting, "kb", SimpleNamespace(ledger=_ledger, run=lambda _run_id: row))
+    monkeypatch.setattr(module_of_changing, "unfinished_runs", lambda *_given: [left])
+    hosting.manager.services = SimpleNamespace(driven=lambda _owner: False, owner="0")
+    both = [asyncio.create_task(changing.cancel(RUN_ID, why)) for why in ("enough", "me too")]
+    async with asyncio.timeout(10):
+        while not hosting.manager.taken_up or not hosting.manager.taken_up[0].cancelled:
+            await asyncio.sleep(0)
+        hosting.manager.taken_up[0].recorded.set_result([])
+        assert [(await each)["state"] for each in both] == ["cancelling", "cancelling"]
+    assert len(hosting.manager.taken_up) == 1
 
 
 async def test_a_fork_whose_requester_waits_no_longer_is_taken_in_all_the_same(monkeypatch):
