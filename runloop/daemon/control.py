@@ -200,8 +200,9 @@ class Control:
         roster = self._daemon.hosting.roster
         run_id = roster.run_id_of(str(reading.run(fields)))
         from_seq = reading.count(fields, "from_seq", 1, 1)
+        await self._daemon.submitting.arrival(run_id)
         state = await roster.state_of(run_id)
-        if reading.flag(fields, "attended") and roster.find(run_id) is not None:
+        if reading.flag(fields, "attended") and roster.has(run_id):
             self._daemon.people.follow(run_id)
         row = await asyncio.to_thread(self._daemon.kb.run, run_id)
         parent = None if row is None else row["parent_run_id"]

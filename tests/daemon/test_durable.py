@@ -475,3 +475,19 @@ async def test_a_pause_and_a_parked_run_that_is_cancelled(daemon):
     found = kinds(daemon, run_id)
     assert found.count("approval.decided") == 1
     assert found.count("effect.requested") == sum(kind in {"effect.completed", "effect.failed", "effect.unknown"} for kind in found)
+
+
+async def test_who_attaches_to_a_run_that_is_not_in_memory_is_there_when_it_asks(daemon):
+    daemon.agent("mails", MAILS.replace("    return", "    timer.sleep(1.5)\n    return"), "mail = true\ntime = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(40):
+        run_id = await parked(link, "mails")
+        await link.ask("attach", run=run_id, attended=True)
+        ending = asyncio.create_task(ended(link, run_id))
+        asking = asyncio.create_task(opened(link))
+        await asyncio.wait({ending, asking}, return_when=asyncio.FIRST_COMPLETED)
+        assert not ending.done(), ending.result()
+        await link.ask("answer", approval_id=(await asking)[0]["approval_id"], approved=True)
+        assert (await ending)["status"] == "succeeded"
