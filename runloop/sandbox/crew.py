@@ -6,6 +6,8 @@ given back.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -143,7 +145,7 @@ class Crew(Generic[Work]):
             self._idle -= 1
             self._calls.put(task)
         else:
-            threading.Thread(target=self._live, args=(task,), daemon=True).start()
+            _started(threading.Thread(target=self._live, args=(task,), daemon=True))
 
     def _live(self, task: Callable[[], None]) -> None:
         while True:
@@ -164,3 +166,14 @@ class Crew(Generic[Work]):
                 return self._queue.popleft()
             self._working -= 1
             return None
+
+
+def _started(thread: threading.Thread) -> None:
+    """Start a thread that guests wait for; where the system has none, they would wait for ever, so this process ends and says why."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        limits = "processes and threads (`ulimit -u`), or of memory and addresses (`ulimit -v`, `ulimit -d`, vm.overcommit_memory)"
+        sys.stderr.write(f"{error}: its limit of {limits} is reached\n")
+        sys.stderr.flush()
+        os._exit(1)

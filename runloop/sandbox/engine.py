@@ -20,13 +20,15 @@ TABLE_ELEMENTS, TABLES, INSTANCES = 200_000, 20, 100
 """Most elements of a guest's table, tables and instances of modules."""
 SLOT_BYTES = 8 << 30
 """More addresses than a memory of 4 GiB with its guards takes, and the tables beside it."""
+_NORESERVE = 0x4000
+"""MAP_NORESERVE, as wasmtime maps; Python has no name for it before 3.14."""
 
 
 def new_engine(*, fuel: bool, slots: int = 0) -> wasmtime.Engine:
     """Make an engine; engines with and without fuel need code compiled for them.
 
     With ``slots``, addresses for so many guests are set aside, so that beginning and ending one maps and unmaps nothing; where the
-    system has not as many addresses, each guest maps its own as it comes. What guests see is the same.
+    system has not as many addresses, or counts them as memory in use, each guest maps its own as it comes. What guests see is the same.
     """
     config = wasmtime.Config()
     config.epoch_interruption = True
@@ -46,9 +48,13 @@ def new_engine(*, fuel: bool, slots: int = 0) -> wasmtime.Engine:
 
 
 def _are_free(count: int) -> bool:
-    """Tell whether so many addresses can be had; wasmtime itself would end the process where they cannot."""
+    """Tell whether so many addresses can be had and cost nothing until they are used; wasmtime itself would end the process otherwise.
+
+    What may be written is counted as used at once where the system never promises more than it has (``vm.overcommit_memory`` 2), or
+    where this process may have only so much (``ulimit -d``).
+    """
     try:
-        mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+        mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE, prot=mmap.PROT_READ | mmap.PROT_WRITE).close()
     except (OSError, OverflowError, ValueError):
         return False
     return True

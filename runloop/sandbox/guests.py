@@ -15,7 +15,7 @@ from runloop.sandbox.configuration import MAX_LIVE
 from runloop.sandbox.core import PreparedModule
 from runloop.sandbox.engine import Ticker, new_engine
 from runloop.sandbox.execution import Execution, Stopped, enter
-from runloop.sandbox.outcome import Outcome, checked, commanded, failure, trapped
+from runloop.sandbox.outcome import Outcome, checked, commanded, failure, no_room, trapped
 from runloop.sandbox.spec import Answer, Limits
 
 _CODES_KEPT = 64
@@ -53,7 +53,7 @@ class Guests:
         try:
             prepared = self.prepare(message["kind"], message["path"], fuel=message["limits"]["fuel"] is not None)
         except wasmtime.WasmtimeError as error:
-            return Outcome.failed("guest.request", f"the agent's code cannot be linked: {error}")
+            return no_room(str(error)) or Outcome.failed("guest.request", f"the agent's code cannot be linked: {error}")
         execution.begin()
         if isinstance(prepared, PreparedModule):
             return self._run_command(prepared, execution, message)

@@ -83,8 +83,8 @@ def trapped(execution: Execution, error: str) -> Outcome:
         return Outcome.failed("guest.memory", "the agent has more than one memory; it may have one, which is what its limit counts")
     if "memory minimum size" in error or "exceeds memory limits" in error:
         return Outcome.failed("guest.memory", f"the agent needs more than {execution.limits.memory_bytes} bytes to start")
-    if _NO_ROOM in error:
-        return Outcome.failed("guest.no_room", f"the system gives this process no room for an agent: {_NO_ROOM}")
+    if (room := no_room(error)) is not None:
+        return room
     cause = re.findall(r"wasm trap: ([^\n]+)|Caused by:\s*\n\s*(?:\d+: )?([^\n]+)", error)
     said = next((one for pair in reversed(cause) for one in pair if one), error.strip().splitlines()[0] if error.strip() else "unknown")
     if "call stack exhausted" in said:
@@ -93,6 +93,13 @@ def trapped(execution: Execution, error: str) -> Outcome:
     if (wanted := _NO_MEMORY.search(last)) is not None:
         return Outcome.failed("guest.memory", f"the agent needs more memory than it may have: {wanted[1]} bytes more, at once")
     return Outcome.failed("guest.trap", f"the agent crashed: {said}" + (f"\n{last}" if last else ""))
+
+
+def no_room(error: str) -> Outcome | None:
+    """Name it where wasmtime says that the system gave it no memory or no addresses; None where it says anything else."""
+    if _NO_ROOM not in error:
+        return None
+    return Outcome.failed("guest.no_room", f"the system gives this process no room for an agent: {_NO_ROOM}")
 
 
 def commanded(execution: Execution, command: Command) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Final
 
 HINTS: Final = {
     "guest.memory": "raise limits.memory of the manifest, and sandbox.memory_mb of the settings where less; or keep less in memory",
-    "guest.no_room": "lift `ulimit -v`: an agent takes some GB of addresses, of which it uses few as memory; or free memory",
+    "guest.no_room": "lift `ulimit -v` and `-d`: an agent takes some GB of addresses, of which it uses few as memory; or free memory",
     "guest.timeout": "raise limits.wall of the manifest, and sandbox.wall_ms of the settings where less; or do less per node",
     "guest.fuel": "raise limits.fuel of the manifest, and sandbox.fuel of the settings where less; or do less per node",
     "guest.output": "raise limits.output of the manifest, and sandbox.output_bytes of the settings where less; or say less",

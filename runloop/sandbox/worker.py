@@ -18,7 +18,7 @@ import time
 import traceback
 from dataclasses import field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runloop.collecting import collect_seldom
 from runloop.dataclass import dataclass
@@ -31,9 +31,6 @@ from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, Limits
 from runloop.sandbox.stack import THREAD_STACK_BYTES, give_back
 from runloop.sandbox.tape import Player, unpack
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _RETURNED = "guest.returned"
 _HOLD_S = 0.001
@@ -142,7 +139,7 @@ class Worker:
         """If this thread reads, another one does from now on: this one's guest takes its time."""
         if self._reader == threading.get_ident():
             self._reader = 0
-            _needed(self._crew.lend, self._read)
+            self._crew.lend(self._read)
 
     def _is_busy(self) -> bool:
         with self._sending:
@@ -206,7 +203,7 @@ class Worker:
                 item = run.arrived.get_nowait()
             except queue.Empty:
                 self._hand_over()
-                _needed(self._crew.leave)
+                self._crew.leave()
                 item = run.arrived.get()
                 self._crew.come_back()
             if item is None:
@@ -268,16 +265,6 @@ class Worker:
         else:
             failed = {"retryable": False, "reason": outcome.text, "said": outcome.said, "code": outcome.code, **used}
             self.send(frames.ENDED, {"run": run.number, "Failed": failed})
-
-
-def _needed(start: Callable[..., None], *arguments: Any) -> None:
-    """Start a thread that guests wait for; where the system has none, they would wait for ever, so this process ends and says why."""
-    try:
-        start(*arguments)
-    except RuntimeError as error:
-        sys.stderr.write(f"{error}: its limit of processes and threads is reached (`ulimit -u`)\n")
-        sys.stderr.flush()
-        os._exit(1)
 
 
 def main() -> None:

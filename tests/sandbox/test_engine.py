@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 import wasmtime
 
@@ -42,6 +44,19 @@ def test_where_there_are_not_enough_addresses_each_guest_maps_its_own(fuel):
     engine = new_engine(fuel=fuel, slots=1 << 20)
     assert addresses() - before < 1 << 40
     assert fuel or ran(engine, 2) == [0, 0]
+
+
+def test_where_addresses_count_as_memory_each_guest_maps_its_own():
+    """Under ``ulimit -d``, as under a strict ``vm.overcommit_memory``, what may be written counts before it is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, hard))
+    try:
+        before = addresses()
+        engine = new_engine(fuel=False, slots=MAX_LIVE)
+        assert addresses() - before < 1 << 40
+        assert ran(engine, 2) == [0, 0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def test_as_many_guests_as_a_worker_may_hold_fit_with_all_the_tables_they_may_have():

@@ -5,8 +5,10 @@ import traceback
 from types import SimpleNamespace
 
 import pytest
+import wasmtime
 
 from runloop.bundles.manifest import _LIMIT_KEYS
+from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import accepted, checked, trapped
 from runloop.sandbox.remedies import HINTS, hint_of, place_of
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError
@@ -131,6 +133,17 @@ def test_an_agent_for_which_the_system_has_no_room_did_not_crash():
     assert found.code == "guest.no_room"
     assert "crashed" not in found.text
     assert "ulimit -v" in hint_of(found.code, found.text)
+
+
+def test_code_for_which_the_system_has_no_room_is_not_the_fault_of_the_request(monkeypatch):
+    def no_room(*_where, **_how):
+        raise wasmtime.WasmtimeError("failed to load code for: x.cwasm\n\nCaused by:\n    0: Cannot allocate memory (os error 12)")
+
+    guests = Guests()
+    monkeypatch.setattr(guests, "prepare", no_room)
+    found = guests.run(SimpleNamespace(), {"kind": "python", "path": "x.cwasm", "limits": {"fuel": None}})
+
+    assert found.code == "guest.no_room"
 
 
 def test_an_exception_of_the_agents_own_is_said_to_come_from_its_innermost_line():

@@ -532,21 +532,21 @@ async def test_compiled_code_that_was_removed_meanwhile_is_compiled_again(tmp_pa
         assert (await pool.run(spec, Host())).result_json == "42"
 
 
-def test_a_worker_that_gets_no_thread_for_its_reading_ends_and_says_why(monkeypatch, capsys):
+def test_a_worker_that_gets_no_thread_ends_and_says_why(monkeypatch, capsys):
+    def none_left(_thread):
+        raise RuntimeError("can't start new thread")
+
     ours, theirs = socket.socketpair()
     with ours, theirs:
         made = Worker(theirs, 1)
         made._reader = threading.get_ident()
-
-        def none_left(_task):
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(made._crew, "lend", none_left)
+        monkeypatch.setattr(threading.Thread, "start", none_left)
         monkeypatch.setattr(os, "_exit", sys.exit)
-        with pytest.raises(SystemExit):
-            made._hand_over()
-    assert "can't start new thread" in (said := capsys.readouterr().err)
-    assert "ulimit -u" in said
+        for needs_one in (made.serve, made._hand_over):
+            with pytest.raises(SystemExit):
+                needs_one()
+            assert "can't start new thread" in (said := capsys.readouterr().err)
+            assert ("ulimit -u" in said, "ulimit -d" in said, "Traceback" in said) == (True, True, False)
 
 
 async def test_a_worker_for_which_the_system_has_no_process_now_is_started_when_it_has_one(cache_dir, monkeypatch):
