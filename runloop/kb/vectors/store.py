@@ -127,13 +127,14 @@ class VectorStore:
         return [Pending(*row) for row in rows]
 
     def put(self, documents: Sequence[Pending], vectors: Sequence[bytes]) -> None:
-        """Keep the vectors of the documents' texts."""
+        """Keep the vectors of the documents' texts; one of zeros is near to nothing, so that the index does not get it."""
         with self._safely(), immediate(self._db):
             items: list[tuple[int, bytes]] = []
             for digest, vector in {each.digest: vector for each, vector in zip(documents, vectors, strict=True)}.items():
                 if self._db.execute("SELECT 1 FROM made WHERE digest = ?", (digest,)).get is None:  # nobody else was faster
                     self._db.execute("INSERT INTO made(digest) VALUES(?)", (digest,))
-                    items.append((self._db.last_insert_rowid(), vector))
+                    if any(vector):
+                        items.append((self._db.last_insert_rowid(), vector))
             self.index.put(items)
 
     def prune(self, domains: Sequence[str]) -> int:

@@ -207,6 +207,14 @@ def test_documents_with_the_same_text_share_a_vector_and_are_both_found(kb):
     assert sorted(near(kb, embedder, "zz")[0]) == ["/a", "/b"]
 
 
+def test_a_document_without_a_word_is_near_to_nothing(kb):
+    kb.ledger.append([note("# \n#", path="/empty"), note("planning", path="/plan")])
+    embedder = HashedEmbedder()
+    assert embedded(kb, embedder) == (2, 0)
+    assert near(kb, embedder, "planing")[0] == ["/plan"]
+    assert embedded(kb, embedder) == (0, 0)
+
+
 def test_a_document_that_changed_or_is_gone_loses_its_vector(five):
     embedder = Letters()
     embedded(five, embedder)
