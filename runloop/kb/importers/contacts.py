@@ -88,9 +88,10 @@ def _contacts(paths: Sequence[Path], report: ImportReport, encoding: str | None)
         try:
             with opened(path) as file, closing(text_lines(file, encoding=encoding)) as lines:
                 report.files += 1
+                before = report.read
                 for record in _records(path, lines):
                     yield from _person(record, name, path.name)
-                    report.read = file.tell()
+                    report.read = before + file.tell()
         except Unreadable as error:
             yield Refusal(name, error.line, error.message)
 

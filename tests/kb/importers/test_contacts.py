@@ -196,6 +196,14 @@ def test_the_lines_of_records_that_span_lines_are_those_where_they_start():
     assert [row.line for row in rows] == [2, 5]
 
 
+def test_how_far_it_is_counts_over_all_files(kb, tmp_path):
+    files = [tmp_path / f"{number}.csv" for number in range(3)]
+    for number, file in enumerate(files):
+        file.write_text(f"Name,E-mail\nAda,ada{number}@home.example\n" * (3 - number))
+    report = import_contacts(kb, files)
+    assert report.read == report.total == sum(file.stat().st_size for file in files)
+
+
 def test_one_bad_file_does_not_stop_the_next(kb, tmp_path):
     good = write(tmp_path / "good.csv", "name,email\nAda,ada@x.example\n")
     binary = write(tmp_path / "photo.vcf", "BEGIN:VCARD\n\0\0")
