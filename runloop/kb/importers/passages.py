@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 TARGET_CHARS = 1200  # a passage ends at the first paragraph that would take it beyond
 _HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_UNDERLINE = re.compile(r" {0,3}(=+|-+)\s*$")
+_NO_TITLE = re.compile(r"\s*([-+*]\s|---|\*\*\*|```|~~~|[>|<]|\d+[.)]\s)|\t| {4}")  # lists, rules, code, quotations, tables, HTML
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
 
 
@@ -69,6 +71,10 @@ def _blocks(lines: list[str], *, markdown: bool) -> Iterator[_Block]:
     for number, line in enumerate(lines, 1):
         mark = _FENCE.match(line) if markdown else None
         heading = _HEADING.match(line) if markdown and fence is None else None
+        if block and markdown and fence is None and _UNDERLINE.match(line) and not any(map(_NO_TITLE.match, block)):
+            yield _Block(begun, [*block, line], " ".join(map(str.strip, block)))
+            block = []
+            continue
         if fence is None and (not line.strip() or heading):
             if block:
                 yield _Block(begun, block, None)

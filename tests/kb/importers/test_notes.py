@@ -258,3 +258,39 @@ def test_a_passage_that_was_erased_does_not_come_back_with_the_same_file(kb, fol
     everything = [event.id for event in kb.ledger.read() if event.kind == "note.imported"]
     kb.erase([number for number in everything if number != hit.event_id])
     assert import_notes(kb, folder).taken == 0
+
+
+UNDERLINED = """---
+title: Journal
+---
+
+The plan
+for spring
+==========
+Launch in March.
+
+**Risks**
+---
+Budget is tight.
+- a
+- b
+---
+
+> quoted
+---
+
+a | b
+--- | ---
+
+~~~
+no title
+===
+~~~
+===
+"""
+
+
+def test_an_underlined_heading_is_a_title_too_and_a_rule_is_none():
+    found = [(each.line, each.end_line, each.title) for each in split_passages(UNDERLINED, markdown=True)]
+    assert found == [(1, 3, None), (5, 8, "The plan for spring"), (10, 27, "**Risks**")]
+    assert [each.title for each in split_passages(UNDERLINED, markdown=False)] == [None]
