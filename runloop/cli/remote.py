@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 APPROVALS = "action.request"
 _SOON_S = 0.5
 """A run that has not been taken in by then waits for something that people had better know."""
+_STOPPING = "daemon.draining"
+_AGAIN_S = 0.2
+"""So long after a daemon that stops refused to cancel a run it is asked again, it or the next."""
 
 
 @dataclass(slots=True)
@@ -146,8 +149,14 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
 
     async def cancel_there(reason: str) -> None:
         await begun.wait()  # until then the daemon knows no such run, and would take it in all the same
-        with suppress(RunloopError):  # it may have ended meanwhile
-            await run.cancel(reason)
+        while True:
+            try:
+                await run.cancel(reason)
+            except RunloopError as error:
+                if error.code == _STOPPING:  # the next daemon takes the run up, and hears of it
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
+            return  # also where it has ended meanwhile
 
     def cancel(reason: str) -> None:
         if not begun.is_set():

@@ -38,6 +38,8 @@ _REPEATABLE: Final = frozenset(
     {"submit", "fork", "attach", "list", "approvals", "status", "metrics", "library", "describe_agents", "blob", "route"}
 )
 """Verbs that are asked again after a broken connection: doing them twice is doing them once."""
+_ID_LENGTH: Final = 36
+"""Characters of a run's id; what names one otherwise is shorter, or longer by a prefix."""
 _OF_ANY_VERSION: Final = frozenset({"status", "drain"})
 """Verbs that every version has as this one does, so that a daemon of another one can be looked at and ended."""
 
@@ -205,7 +207,7 @@ class Client:
             try:
                 reply = (await self.bus.request(CONTROL, REQUEST, given, ANSWER_MS)).payload
             except Disconnected as error:
-                if verb in _REPEATABLE and error.code in _BROKEN and not self.bus.closed:
+                if _may_repeat(given) and error.code in _BROKEN and not self.bus.closed:
                     continue
                 raise
             if isinstance(reply, dict) and isinstance(reply.get("ok"), dict):
@@ -350,6 +352,11 @@ class Client:
     async def call_agent(self, name: str, inputs: agents.Ports | None = None, **options: Any) -> dict[str, list[Any]]:
         """Give work to a native agent and wait for its outputs: see :func:`runloop.client.agents.call`."""
         return await agents.call(self, name, inputs or {}, **options)
+
+
+def _may_repeat(given: Mapping[str, Any]) -> bool:
+    """Whether doing what is asked twice is doing it once: so it is to cancel a run that is named by its id."""
+    return given["verb"] in _REPEATABLE or (given["verb"] == "cancel" and len(str(given.get("run"))) == _ID_LENGTH)
 
 
 def _nobody(tried: Sequence[Path], others: Path | None) -> Unavailable:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import contextmanager
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from runloop.cli import remote
 from runloop.cli.attach import _Lines
 from runloop.cli.showing import Interrupts, Printer, Unshown, exit_code, text_line
+from runloop.errors import Unavailable
 from runloop.runs.results import RunResult
 
 
@@ -116,11 +118,14 @@ def test_what_kept_the_last_model_from_answering_is_kept_and_nothing_else():
     assert (shown.refused, shown.result.status) == (refusals[1], "failed")
 
 
-async def test_an_interrupt_while_the_daemon_takes_the_run_in_cancels_it_once_it_has_it(monkeypatch):
+@pytest.mark.parametrize("refusals", [0, 2], ids=["at once", "by the next daemon"])
+async def test_an_interrupt_while_the_daemon_takes_the_run_in_cancels_it_once_it_has_it(monkeypatch, refusals):
     cancelled, asked, taken_in, over = [], asyncio.Event(), asyncio.Event(), asyncio.Event()
-    interrupts = Interrupts(lambda: None)
+    interrupts, tries = Interrupts(lambda: None), count()
 
     async def cancel(reason):
+        if next(tries) < refusals:
+            raise Unavailable("the daemon is stopping", code="daemon.draining")
         cancelled.append((reason, taken_in.is_set()))
         over.set()
 
@@ -140,6 +145,7 @@ async def test_an_interrupt_while_the_daemon_takes_the_run_in_cancels_it_once_it
 
     monkeypatch.setattr(remote.Shown, "follow", follow)
     monkeypatch.setattr(remote, "_SOON_S", 60)
+    monkeypatch.setattr(remote, "_AGAIN_S", 0, raising=False)
     client = SimpleNamespace(handle=lambda run_id, **_how: SimpleNamespace(id=run_id, cancel=cancel))
     said = []
     terminal = SimpleNamespace(take=None, person=None, wants_outputs=False, watching=watching, say=said.append, end=lambda _result: None)

@@ -149,10 +149,11 @@ async def test_an_escaped_output_comes_back_as_it_was_given(bus, restarted):
         assert await client.handle(RUN).outputs() == {"a": {"$blob": ["mine"]}}
 
 
-@pytest.mark.parametrize(
-    "verb", ["submit", "fork", "attach", "list", "approvals", "status", "metrics", "library", "describe_agents", "blob", "route"]
-)
-async def test_what_only_reads_or_can_be_repeated_is_asked_again_after_a_broken_connection(bus, verb):
+READ = ["submit", "fork", "attach", "list", "approvals", "status", "metrics", "library", "describe_agents", "blob", "route"]
+
+
+@pytest.mark.parametrize(("verb", "fields"), [*((verb, {}) for verb in READ), ("cancel", {"run": RUN})])
+async def test_what_only_reads_or_can_be_repeated_is_asked_again_after_a_broken_connection(bus, verb, fields):
     asked = asyncio.Queue()
 
     async def control(request):
@@ -164,11 +165,29 @@ async def test_what_only_reads_or_can_be_repeated_is_asked_again_after_a_broken_
     first = bus.server
     first.on_request("rlp/ctrl", control)
     async with bus.client() as client:
-        asking = asyncio.create_task(client.ask(verb))
+        asking = asyncio.create_task(client.ask(verb, **fields))
         assert await asked.get() == verb
         await bus.stop()
         (await bus.start()).on_request("rlp/ctrl", control)
         assert await asking == {"by": "the second"}
+
+
+@pytest.mark.parametrize(("verb", "run"), [("cancel", "last"), ("cancel", RUN[:8]), ("pause", RUN)])
+async def test_what_might_be_done_to_another_run_or_undo_what_somebody_else_did_is_not_asked_again(bus, verb, run):
+    asked = asyncio.Event()
+
+    async def control(_request):
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+
+    bus.server.on_request("rlp/ctrl", control)
+    async with bus.client() as client:
+        asking = asyncio.create_task(client.ask(verb, run=run))
+        await asked.wait()
+        await bus.stop()
+        with pytest.raises(Unavailable) as caught:
+            await asking
+    assert caught.value.code == "bus.disconnected"
 
 
 async def test_a_daemon_whose_start_takes_longer_than_a_client_waits_is_waited_for_as_long_as_it_says_how_far_it_is(
