@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from runloop.runs.lookup import OpeningText
     from runloop.runs.services import Lookup
 
-_LONG = 16_384
-"""Characters of an opening whose reading takes more than some 15 ms."""
+_LONG = 8_192
+"""Characters of an opening whose reading takes more than some 15 ms, or 30 where it is written to take long."""
 _LONGEST_WAIT_MS = 60_000
 
 

@@ -39,6 +39,10 @@ MAX_PROBLEMS = 200
 """Problems that are told one by one."""
 MAX_KEPT = 256
 """Openings that :func:`parse_once` keeps."""
+MAX_KEPT_LONG = 8
+"""Of long ones, which take up to 25 MB each."""
+LONG = 16_384
+"""Characters of a long opening, with its parameters."""
 OPENING_KEYS = ("version", "name", "goals", "examples", "params", "policy", "nodes", "edges", "success", "artifacts")
 POLICY_KEYS = ("budget_tokens", "budget_usd", "timeout_ms", "confirm_external", "approve_in_advance", "max_parallel")
 
@@ -65,12 +69,15 @@ def parse_once(text: str, *, file: str | None = None, params: Mapping[str, Json]
         key = json.dumps(dict(params)) if params else "null"
     except TypeError:  # what JSON cannot hold, such as bytes from the bus
         return parse_opening(text, file=file, params=params)
-    return _parse_once(text, file, key)
+    return (_parse_once if len(text) + len(key) < LONG else _parse_long_once)(text, file, key)
 
 
-@lru_cache(MAX_KEPT)
-def _parse_once(text: str, file: str | None, params: str) -> Opening:
+def _parse(text: str, file: str | None, params: str) -> Opening:
     return parse_opening(text, file=file, params=json.loads(params))
+
+
+_parse_once = lru_cache(MAX_KEPT)(_parse)
+_parse_long_once = lru_cache(MAX_KEPT_LONG)(_parse)
 
 
 def examine(

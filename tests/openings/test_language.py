@@ -6,6 +6,7 @@ import pytest
 from tests_openings_helpers import HEAD, NODES, REST, node
 
 from runloop.openings import OnFailure, OpeningError, Policy, Retry, examine, params, parse_once, parse_opening
+from runloop.openings.parse import LONG, MAX_KEPT_LONG
 
 
 def only_node(text: str):
@@ -238,6 +239,21 @@ def test_a_parameter_that_no_json_can_hold_is_refused_by_name():
     with pytest.raises(OpeningError) as refused:
         parse_once(f"{HEAD}params: {{to: a, n: 1}}\n{REST}", params={"n": b"bytes"})
     assert "'n'" in str(refused.value)
+
+
+@pytest.mark.parametrize("where", ["text", "params"])
+def test_of_long_openings_only_some_are_kept(where):
+    def read(number):
+        text = f"{HEAD}params: {{to: a, n: 1}}\n{REST}"
+        given = {"to": f"{number} {'x' * LONG}"} if where == "params" else {"n": number}
+        return parse_once(f"{text}# {'x' * LONG}\n" if where == "text" else text, params=given)
+
+    first = read(0)
+    assert read(0) is first
+    for number in range(1, MAX_KEPT_LONG + 1):
+        read(number)
+    assert read(0) is not first
+    assert read(0) == first
 
 
 def test_the_same_text_with_the_same_parameters_is_one_opening_and_what_is_wrong_is_told_every_time():

@@ -7,7 +7,7 @@ import pytest
 
 from runloop.errors import Unavailable
 from runloop.openings.states import NodeReady, RunDone, StartNode, Status
-from runloop.runs.commands import AT_ONCE, portions
+from runloop.runs.commands import AT_ONCE, READY_AT_ONCE, portions
 from runloop.runs.services import RunRules
 
 NEXT = "@agent\ndef run(**inputs):\n    return {'out': 1}\n"
@@ -220,6 +220,13 @@ def test_many_starts_come_in_portions_each_after_its_ready():
     assert all(whole.index(NodeReady(node)) < whole.index(start(node)) for node in nodes[:-1])
     assert whole[-1] == NodeReady(nodes[-1])
     assert [c.node for c in whole if isinstance(c, StartNode)] == nodes[:-1]
+
+
+def test_many_readies_without_a_start_are_written_in_portions_too():
+    commands = [NodeReady(str(number)) for number in range(3 * READY_AT_ONCE)]
+    parts = list(portions([*commands, start("0")]))
+    assert [len(part) for part in parts] == [READY_AT_ONCE] * 3 + [1]
+    assert [command for part in parts for command in part] == [commands[0], start("0"), *commands[1:]]
 
 
 def test_what_ends_something_stays_one_commit():
