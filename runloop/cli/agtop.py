@@ -97,6 +97,9 @@ def _screen(options: argparse.Namespace, settings: Settings, feed: Feed, desk: K
     if other is not None and "TEXTUAL_DRIVER" not in os.environ:
         message = f"the screen needs a terminal, and standard {other} is none"
         raise InvalidInput(message, code="tui.no_terminal", hint="use --plain where there is none")
+    if os.environ.get("TERM") == "dumb" and "TEXTUAL_DRIVER" not in os.environ:
+        message = "the screen needs a terminal with a cursor that can be moved, and by TERM=dumb this is none"
+        raise InvalidInput(message, code="tui.no_terminal", hint="use --plain, or set TERM to what the terminal is")
     from runloop.tui.app import Agtop
 
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")

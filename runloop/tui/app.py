@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -10,18 +11,20 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
 
-from runloop.errors import RunloopError
+from runloop.errors import EXIT_INTERRUPTED, RunloopError
+from runloop.text import clean
 from runloop.tui import sheets
 from runloop.tui.bars import Hints, Prompt, Status, Tabs
 from runloop.tui.board import SORTS, Board
+from runloop.tui.changing import MEANS, Change, refused
 from runloop.tui.deciding import Decision
-from runloop.tui.dialogs import Sheet, failure
-from runloop.tui.draw_runs import SORT_OF
+from runloop.tui.dialogs import Changing, Over, Sheet, failure
+from runloop.tui.draw_runs import SORT_OF, change_lines
 from runloop.tui.panel import Panel
 from runloop.tui.ports import sought
 from runloop.tui.themes import NAMES as THEME_NAMES
 from runloop.tui.themes import THEMES
-from runloop.tui.views import FILTERED, NAMES, OF_A_RUN, Viewing, page_of, status_text
+from runloop.tui.views import FILTERED, NAMES, OF_A_RUN, Viewing, news, page_of, status_text
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -34,6 +37,8 @@ FRAME_S: Final = 0.25
 """Between two paints of what records change; what a person does is painted at once."""
 TICK_S: Final = 1.0
 """How often times that run are painted while something runs."""
+_ERROR_S: Final = 8
+"""How long it is told that something a person wanted failed."""
 
 
 class Agtop(App[RunloopError | None]):
@@ -65,10 +70,16 @@ class Agtop(App[RunloopError | None]):
         Binding("S", "reverse", "Reverse"),
         Binding("g", "jump", "Jump"),
         Binding("a", "asked", "Approval"),
+        Binding("p", "change('pause')", "Pause the run"),
+        Binding("r", "change('resume')", "Resume the run"),
+        Binding("x", "change('cancel')", "Cancel the run"),
+        Binding("P", "change_all('pause')", "Pause every run"),
+        Binding("R", "change_all('resume')", "Resume every run"),
         Binding("w", "why", "Why"),
         Binding("c", "copy", "Copy"),
         Binding("t", "theme", "Theme"),
         Binding("escape", "back", "Back"),
+        Binding("ctrl+z", "suspend_process", "Leave for a while", priority=True),
     ]
 
     def __init__(
@@ -108,6 +119,12 @@ class Agtop(App[RunloopError | None]):
         self.call_after_refresh(self._begin)  # the first screen is there before a connection is
         if self.feed.mode == "LIVE":
             self.set_interval(TICK_S, self._tick)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, EXIT_INTERRUPTED)
+
+    def on_unmount(self) -> None:
+        """End."""
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
     def _begin(self) -> None:
         self.run_worker(self._fill(), exclusive=True, exit_on_error=True)
@@ -128,7 +145,7 @@ class Agtop(App[RunloopError | None]):
 
     def changed(self) -> None:
         """Something changed: paint soon, once for everything that comes until then."""
-        if self._due is None and not self.paused:
+        if self._due is None:
             loop = asyncio.get_running_loop()  # a timer of Textual's is left out where it comes late
             self._due = loop.call_at(self._last + FRAME_S, self.call_next, self._paint_due)
 
@@ -137,6 +154,9 @@ class Agtop(App[RunloopError | None]):
 
     def _paint_due(self) -> None:
         self._due = None
+        if self.paused:
+            self._paint_bars()
+            return
         if self._begin_with is not None:
             found = self.board.named(self._begin_with)
             if found:
@@ -146,8 +166,7 @@ class Agtop(App[RunloopError | None]):
             if not self._missed and (self.board.status or self.feed.mode != "LIVE"):
                 self._missed = True
                 self.run_worker(self._seek(self._begin_with), exit_on_error=False)
-        if not self.paused:
-            self.paint()
+        self.paint()
 
     async def _seek(self, beginning: str) -> None:
         """Look for the run to begin with among the older ones."""
@@ -179,6 +198,15 @@ class Agtop(App[RunloopError | None]):
             self._status.draw(pieces, self.theme, ascii_only=self.viewing.ascii_only)
             self._tabs.draw(self.viewing.view, len(self.board.approvals), self.theme, width)
             self._hints.draw(width)
+        over = self.screen
+        if isinstance(over, Over):
+            told = news(self.board, self.feed.now_ms(), run_id=over.run_id, seen=over.seen, decides=over.decides)
+            over.tell_news(told)
+
+    def _open_over(self, over: Over[Any]) -> None:
+        run = self.board.runs.get(over.run_id or "")
+        over.seen = "" if run is None else run.state
+        self.push_screen(over)
 
     def on_panel_resized(self) -> None:
         """Make the page anew."""
@@ -254,7 +282,8 @@ class Agtop(App[RunloopError | None]):
         elif view == "Inbox":
             self._show_asked(event.key)
         elif view == "Ladder" and self.viewing.run_id is not None:
-            self.push_screen(await sheets.crossing(self.feed, self.board.runs[self.viewing.run_id].crossings[event.key]))
+            run = self.board.runs[self.viewing.run_id]
+            self._open_over(await sheets.crossing(self.feed, run.run_id, run.crossings[event.key]))
         elif view == "Search":
             await self._show_why(event.key)
 
@@ -343,7 +372,7 @@ class Agtop(App[RunloopError | None]):
         try:
             hits = await asyncio.to_thread(self.desk.search, words)
         except RunloopError as error:
-            self.push_screen(Sheet("Search", failure(error)))
+            self._open_over(Sheet("Search", failure(error)))
             return
         self.viewing.searched, self.viewing.hits = words, tuple(hits)
         self.paint(anew=True)
@@ -371,7 +400,44 @@ class Agtop(App[RunloopError | None]):
         self.run_worker(self._ask(shown, send), group="asking", exit_on_error=True)
 
     async def _ask(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> None:
-        self.push_screen(await sheets.asking(self.feed, shown, send))
+        self._open_over(await sheets.asking(self.feed, shown, send))
+
+    # ── changing runs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_change(self, verb: str) -> None:
+        """Pause, resume or cancel the run that is chosen or looked at."""
+        run_id = self._chosen_run() if self.viewing.view in {"Runs", "Inbox", *OF_A_RUN} else None
+        if run_id is None:
+            self.notify(f"choose the run to {verb} in Runs", severity="warning")
+            return
+        change = Change(verb, run_id)
+        if error := refused(change, self.board.runs.get(run_id)):
+            self._report(error)
+        elif change.asks_first:
+            self._ask_first(change)
+        else:
+            self.run_worker(self._change(change), group="changing", exit_on_error=True)
+
+    def action_change_all(self, verb: str) -> None:
+        """Pause or resume every run, once a person has confirmed it."""
+        self._ask_first(Change(verb))
+
+    def _ask_first(self, change: Change) -> None:
+        self._open_over(Changing(change, lambda width: change_lines(change, self.board, self.feed.now_ms(), width), self._carry_out))
+
+    async def _change(self, change: Change) -> None:
+        try:
+            await self._carry_out(change)
+        except RunloopError as error:
+            self._report(error)
+
+    async def _carry_out(self, change: Change) -> None:
+        self.notify(await self.feed.change(change), markup=False)
+
+    def _report(self, error: RunloopError) -> None:
+        self.notify(clean(f"{error.code}: {error.message}. {error.hint}"), severity="error", timeout=_ERROR_S, markup=False)
+
+    # ── more sheets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def action_why(self) -> None:
         """What made the chosen thing what it is."""
@@ -380,7 +446,7 @@ class Agtop(App[RunloopError | None]):
             await self._show_why(key)
 
     async def _show_why(self, key: str) -> None:
-        self.push_screen(await sheets.why(self.desk, key))
+        self._open_over(await sheets.why(self.desk, key))
 
     def action_copy(self) -> None:
         """The id of what is chosen, into the clipboard of the terminal."""
@@ -391,7 +457,7 @@ class Agtop(App[RunloopError | None]):
 
     def action_help(self) -> None:
         """The keys."""
-        self.push_screen(sheets.keys())
+        self._open_over(sheets.keys())
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything by name."""
@@ -401,6 +467,10 @@ class Agtop(App[RunloopError | None]):
         yield SystemCommand("Filter", "Show only some", self.action_prompt)
         yield SystemCommand("Jump to run", "By the beginning of its id", self.action_jump)
         yield SystemCommand("Oldest approval", "See what would leave, and decide", self.action_asked)
+        for verb in MEANS:
+            yield SystemCommand(f"{verb.capitalize()} run", "The chosen one", lambda verb=verb: self.action_change(verb))
+        for verb in ("pause", "resume"):
+            yield SystemCommand(f"{verb.capitalize()} all", "Every run", lambda verb=verb: self.action_change_all(verb))
         yield SystemCommand("Hold", "Hold the view, or let it go on", self.action_pause)
         for theme in THEME_NAMES:
             yield SystemCommand(f"Theme {theme}", "Change the colours", lambda theme=theme: setattr(self, "theme", theme))

@@ -26,12 +26,14 @@ _PROMPTS: Final = {
 # A key and what it does, with its place among what goes where there is no room: the greatest first.
 _HINTS: Final = (
     ("Enter open", 2),
-    ("/ filter", 4),
-    ("s order", 7),
-    (". hold", 6),
-    ("g jump", 8),
+    ("/ filter", 5),
+    ("s order", 9),
+    (". hold", 8),
+    ("g jump", 10),
     ("a approve", 3),
-    ("w why", 5),
+    ("x cancel", 4),
+    ("p pause", 6),
+    ("w why", 7),
     ("? help", 0),
     ("q leave", 1),
 )

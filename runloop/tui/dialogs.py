@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from runloop.errors import RunloopError
 from runloop.text import clean, clean_line, display_width
+from runloop.tui.changing import Change, confirmed
 from runloop.tui.deciding import Decision, choices, decide, needs_comment
 from runloop.tui.draw_runs import asked_lines
 from runloop.tui.page import Page, Row, paragraphs
@@ -20,17 +21,22 @@ from runloop.tui.panel import Panel
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+    from textual.widget import Widget
 
+_Result = TypeVar("_Result")
+_Wanted = TypeVar("_Wanted")
 Lines = Callable[[int], list[Row]]
 """Lines for a width."""
 _CSS = """
-Sheet, Asking { align: center middle; }
+Over { align: center middle; }
 #sheet { width: 100%; height: 100%; background: $surface; border: round $accent; padding: 0 1; }
 #choices { height: auto; color: $accent; }
-#problem { height: auto; color: $error; display: none; }
-#problem.-told { display: block; }
+#problem, #news { height: auto; color: $error; display: none; }
+#problem.-told, #news.-told { display: block; }
 #decision { height: 1; border: none; padding: 0 1; background: $panel; }
 """
+
+_WHAT_CHANGES: Final = "What should change? Say it in a line and press Enter."
 
 
 def _title(text: str) -> Content:
@@ -38,31 +44,68 @@ def _title(text: str) -> Content:
     return Content(clean_line(text))
 
 
-class Sheet(ModalScreen[None]):
-    """Lines to read. ``copied`` is what `c` puts into the clipboard."""
+class Over(ModalScreen[_Result]):
+    """What opens over the views, in a frame: a page, and a line of what happens meanwhile, since nothing else of the views is seen.
+
+    ``run_id`` is the run that it is about, where it is about one, and ``seen`` the state that the run had when it was opened.
+    """
 
     CSS = _CSS
-    BINDINGS: ClassVar = [
-        Binding("escape,q,enter", "dismiss_sheet", "Close"),
-        Binding("c", "copy", "Copy"),
-    ]
+    run_id: str | None = None
+    seen = ""
+    _news = ""
 
-    def __init__(self, title: str, lines: Lines, copied: str | None = None) -> None:
-        super().__init__()
-        self._title, self._lines, self._copied = title, lines, copied
+    @property
+    def decides(self) -> str | None:
+        """The id of what can be decided on it."""
+        return None
 
-    def compose(self) -> ComposeResult:
-        """The sheet."""
+    def told(self, width: int) -> Sequence[Row]:
+        """What its page says."""
+        raise NotImplementedError
+
+    def framed(self, title: str, keys: str, *below: Widget) -> ComposeResult:
+        """The frame with the page and what stands below it."""
         with Vertical(id="sheet") as sheet:
-            sheet.border_title = _title(self._title)
-            sheet.border_subtitle = "Esc closes, c copies"
+            sheet.border_title, sheet.border_subtitle = _title(title), keys
             yield Panel()
+            yield Static("", id="news", markup=False)
+            yield from below
 
     def on_panel_resized(self, event: Panel.Resized) -> None:
         """Lines are broken for the width there is."""
         event.stop()
         panel = self.query_one(Panel)
-        panel.show(Page(rows=tuple(self._lines(max(20, panel.size.width - 1)))))
+        panel.show(Page(rows=tuple(self.told(max(20, panel.size.width - 1)))))
+
+    def tell_news(self, text: str) -> None:
+        """Say what happens; where nothing does it takes no room."""
+        if text != self._news and self.is_mounted:
+            self._news = text
+            line_of_news = self.query_one("#news", Static)
+            line_of_news.set_class(bool(text), "-told")
+            line_of_news.update(clean(text))
+
+
+class Sheet(Over[None]):
+    """Lines to read. ``copied`` is what `c` puts into the clipboard."""
+
+    BINDINGS: ClassVar = [
+        Binding("escape,q,enter", "dismiss_sheet", "Close"),
+        Binding("c", "copy", "Copy"),
+    ]
+
+    def __init__(self, title: str, lines: Lines, copied: str | None = None, run_id: str | None = None) -> None:
+        super().__init__()
+        self._title, self._lines, self._copied, self.run_id = title, lines, copied, run_id
+
+    def compose(self) -> ComposeResult:
+        """The sheet."""
+        return self.framed(self._title, "Esc closes, c copies")
+
+    def told(self, width: int) -> Sequence[Row]:
+        """Its lines."""
+        return self._lines(width)
 
     def action_dismiss_sheet(self) -> None:
         """Back."""
@@ -75,34 +118,39 @@ class Sheet(ModalScreen[None]):
         self.notify(f"{len(text)} characters copied")
 
 
-class Asking(ModalScreen[bool]):
-    """Exactly what would leave, whole, and a line to decide it with: a word and Enter.
+class Typed(Over[bool], Generic[_Wanted]):
+    """What a word and Enter decides: the page, what may be typed, and the line. Closed with Escape, nothing is decided.
 
-    What was typed before all this was painted goes nowhere. ``shown`` is what is open; ``send`` carries the decision out. Closed with
-    Escape, nothing is decided.
+    What was typed before all this was painted goes nowhere. ``send`` carries out what the line was read as.
     """
 
-    CSS = _CSS
     BINDINGS: ClassVar = [
         Binding("escape", "leave", "Decide later"),
         Binding("pagedown,down", "scroll(1)", show=False, priority=True),
         Binding("pageup,up", "scroll(-1)", show=False, priority=True),
     ]
 
-    def __init__(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> None:
+    def __init__(self, send: Callable[[_Wanted], Awaitable[None]]) -> None:
         super().__init__()
-        self.shown, self._send = shown, send
-        self._incomplete: Decision | None = None
+        self._send = send
+        self._sent = False
 
-    def compose(self) -> ComposeResult:
+    def framed(self, title: str, keys: str, *below: Widget) -> ComposeResult:
         """The content, the choices, the line."""
-        with Vertical(id="sheet") as sheet:
-            sheet.border_title = _title(f"{self.shown['type']} {self.shown['approval_id']}")
-            sheet.border_subtitle = "type a word and press Enter; Esc decides nothing; arrows scroll"
-            yield Panel()
-            yield Static("", id="choices", markup=False)
-            yield Static("", id="problem", markup=False)
-            yield Input(id="decision", disabled=True)
+        line_in = Input(id="decision", disabled=True)
+        return super().framed(title, keys, *below, Static("", id="choices", markup=False), Static("", id="problem", markup=False), line_in)
+
+    def choices(self, width: int) -> Sequence[str]:
+        """What may be typed."""
+        raise NotImplementedError
+
+    def read(self, typed: str) -> _Wanted | None:
+        """What the line stands for, or None where a second line is needed. Raises RunloopError."""
+        raise NotImplementedError
+
+    def too_late(self, error: RunloopError) -> str:
+        """What to say where the error means that there is nothing left to decide; empty where it does not."""
+        raise NotImplementedError
 
     def on_mount(self) -> None:
         """Only what is typed after it was painted counts."""
@@ -115,36 +163,33 @@ class Asking(ModalScreen[bool]):
 
     def on_panel_resized(self, event: Panel.Resized) -> None:
         """Lines are broken for the width there is."""
-        event.stop()
-        panel = self.query_one(Panel)
-        panel.show(Page(rows=tuple(asked_lines(self.shown, max(20, panel.size.width - 1)))))
-        if self._incomplete is None:
-            self.query_one("#choices", Static).update("\n".join(choice_lines(self.shown, panel.size.width)))
+        super().on_panel_resized(event)
+        self.query_one("#choices", Static).update("\n".join(self.choices(self.query_one(Panel).size.width)))
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Decide."""
         event.stop()
         try:
-            decision = self._read(event.input.value)  # Enter overtakes letters that are still on their way to the line
+            wanted = self.read(event.input.value)  # Enter overtakes letters that are still on their way to the line
         except RunloopError as error:
             self._tell(f"{error.message}. {error.hint}")
             return
-        if decision is not None:
-            event.input.disabled = True
+        if wanted is not None:
+            event.input.disabled = self._sent = True
             self._tell("sent; the daemon has not answered yet. Escape leaves, and takes nothing back")
-            self.app.run_worker(self._carry_out(decision), group="deciding", exit_on_error=True)
+            self.app.run_worker(self._carry_out(wanted), group="deciding", exit_on_error=True)
 
-    async def _carry_out(self, decision: Decision) -> None:
-        """Hand the decision over, however long that takes; who left meanwhile is told what became of it where it failed."""
+    async def _carry_out(self, wanted: _Wanted) -> None:
+        """Hand it over, however long that takes; who left meanwhile is told what became of it where it failed."""
         try:
-            await self._send(decision)
+            await self._send(wanted)
         except RunloopError as error:
-            if error.code == "approval.unknown":
-                self.app.notify("somebody else was first, or its run has ended", severity="warning")
+            if late := self.too_late(error):
+                self.app.notify(late, severity="warning", markup=False)
             elif self.is_current:
                 self._tell(f"{error.message}. {error.hint}")
                 decision_line = self.query_one("#decision", Input)
-                decision_line.disabled = False
+                decision_line.disabled = self._sent = False
                 decision_line.focus()
                 return
             else:
@@ -157,7 +202,42 @@ class Asking(ModalScreen[bool]):
         problem.add_class("-told")
         problem.update(clean(text))
 
-    def _read(self, typed: str) -> Decision | None:
+    def action_scroll(self, by: int) -> None:
+        """Read on."""
+        self.query_one(Panel).action_page(by)
+
+    def action_leave(self) -> None:
+        """Nothing is decided."""
+        self.dismiss(result=False)
+
+
+class Asking(Typed[Decision]):
+    """Exactly what would leave, whole, and a line to decide it with. ``shown`` is what is open."""
+
+    def __init__(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> None:
+        super().__init__(send)
+        self.shown, self.run_id = shown, shown["run_id"]
+        self._incomplete: Decision | None = None
+
+    def compose(self) -> ComposeResult:
+        """The sheet."""
+        keys = "type a word and press Enter; Esc decides nothing; arrows scroll"
+        return self.framed(f"{self.shown['type']} {self.shown['approval_id']}", keys)
+
+    @property
+    def decides(self) -> str | None:
+        """What is open, until it is decided here."""
+        return None if self._sent else str(self.shown["approval_id"])
+
+    def told(self, width: int) -> Sequence[Row]:
+        """Everything that the decision is about."""
+        return asked_lines(self.shown, width)
+
+    def choices(self, width: int) -> Sequence[str]:
+        """The answers, or what is asked for behind one."""
+        return choice_lines(self.shown, width) if self._incomplete is None else [_WHAT_CHANGES]
+
+    def read(self, typed: str) -> Decision | None:
         """The decision, or None where a second line is needed."""
         if self._incomplete is not None:
             return Decision(answer=self._incomplete.answer, rationale=typed.strip() or None)
@@ -167,16 +247,41 @@ class Asking(ModalScreen[bool]):
         self._incomplete = decision
         line_in = self.query_one("#decision", Input)
         line_in.value, line_in.placeholder = "", "What should change?"
-        self.query_one("#choices", Static).update("What should change? Say it in a line and press Enter.")
+        self.query_one("#choices", Static).update(_WHAT_CHANGES)
         return None
 
-    def action_scroll(self, by: int) -> None:
-        """Read on."""
-        self.query_one(Panel).action_page(by)
+    def too_late(self, error: RunloopError) -> str:
+        """Somebody else decided it."""
+        return "somebody else was first, or its run has ended" if error.code == "approval.unknown" else ""
 
-    def action_leave(self) -> None:
-        """Nothing is decided."""
-        self.dismiss(result=False)
+
+class Changing(Typed[Change]):
+    """What it means to cancel a run, or to pause or resume all, and a line for its verb. ``lines`` tell what it is about."""
+
+    def __init__(self, change: Change, lines: Lines, send: Callable[[Change], Awaitable[None]]) -> None:
+        super().__init__(send)
+        self._change, self._lines, self.run_id = change, lines, change.run_id
+
+    def compose(self) -> ComposeResult:
+        """The sheet."""
+        about = "every run" if self.run_id is None else f"run {self.run_id}"
+        return self.framed(f"{self._change.verb} {about}", f"type {self._change.verb} and press Enter; Esc changes nothing")
+
+    def told(self, width: int) -> Sequence[Row]:
+        """What it is about."""
+        return self._lines(width)
+
+    def choices(self, _width: int) -> Sequence[str]:
+        """The verb."""
+        return [f"{self._change.verb} [reason]"]
+
+    def read(self, typed: str) -> Change:
+        """The change with its reason."""
+        return confirmed(self._change, typed)
+
+    def too_late(self, error: RunloopError) -> str:
+        """It ended by itself."""
+        return error.message if error.code == "run.ended" else ""
 
 
 def choice_lines(shown: Mapping[str, Any], width: int) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from runloop.text import clean_line, lookalikes, span, with_time_left
 from runloop.tui.board import Board, arranged
+from runloop.tui.changing import MEANS, Change
 from runloop.tui.model import RunModel
 from runloop.tui.page import NOTHING, Column, Page, Row, cells, count, header, line, money, paragraphs, state_piece, widths
 
@@ -24,6 +25,7 @@ RUN_COLUMNS: Final = (
 _HEADINGS: Final = {"newest": "run", "state": "state", "opening": "opening", "elapsed": "elapsed", "tokens": "tokens", "cost": "cost"}
 SORT_OF: Final = {heading: sort for sort, heading in _HEADINGS.items()}
 """The order that a heading stands for."""
+_HELD: Final = frozenset({"paused", "unfinished"})
 ASKED_COLUMNS: Final = (
     Column("run", 8, first_out=1),
     Column("opening", 24, first_out=5),
@@ -80,6 +82,25 @@ def _run_row(run: RunModel, columns: Sequence[Column], sizes: Sequence[int], now
     return cells(columns, sizes, values, run.run_id)
 
 
+def change_lines(change: Change, board: Board, now_ms: int, width: int) -> list[Row]:
+    """What a change is about, as far as it is known here, and what it does."""
+    if change.run_id is None:
+        runs = [run for run in arranged(board.active(), "", "newest", now_ms) if change.verb != "resume" or run.state in _HELD]
+        rows = [line(f"{change.verb} every run: {len(runs)} {'is' if len(runs) == 1 else 'are'} known here", "bold")]
+    else:
+        runs = [run for run in (board.runs.get(change.run_id),) if run is not None]
+        rows = paragraphs(f"{change.verb} run {change.run_id}", width, "bold")
+    rows += [line(""), *paragraphs(MEANS[change.verb], width), line("")]
+    if runs:
+        columns = _run_columns(runs)
+        sizes = widths(columns, width)
+        rows += [header(columns, sizes)[0], *(replace(_run_row(run, columns, sizes, now_ms), key=None) for run in runs)]
+    given = [each for run in runs for each in run.params.items()] if change.run_id is not None else []
+    for name, value in given:
+        rows += paragraphs(f"{name}: {value}", width, "dim", indent="  ")
+    return rows
+
+
 def approvals_page(board: Board, width: int, now_ms: int, *, words: str = "") -> Page:
     """The inbox: what waits for a person, oldest first, or what of that has these words in all that is asked."""
     sizes = widths(ASKED_COLUMNS, width)
@@ -111,16 +132,18 @@ def asked_lines(shown: Mapping[str, Any], width: int, *, drawn: bool = True) -> 
     """
     question = shown["type"] == "question"
     frame = "│ " if drawn else "    "
-    rows = [line(f"{'Question' if question else 'Approval'} of {shown['agent']}, node {shown['node']}, run {shown['run_id']}", "bold")]
+    who = f"{'Question' if question else 'Approval'} of {shown['agent']}, node {shown['node']}, run {shown['run_id']}"
+    rows = paragraphs(clean_line(who), width, "bold")
     if question:
         rows += [line(""), *paragraphs(shown["question"], width, "bold", indent=frame)]
         if shown.get("detail"):
             rows += [Row(((frame, "dim"),)), *paragraphs(shown["detail"], width, indent=frame)]
-        rows += [line(f"  {number}) {option}") for number, option in enumerate(shown["options"], start=1)]
+        for number, option in enumerate(shown["options"], start=1):
+            rows += _numbered(number, option, width)
         if shown.get("default") is not None:
-            rows.append(line(f"without an answer: {shown['default']}", "dim"))
+            rows += paragraphs(f"without an answer: {clean_line(shown['default'])}", width, "dim")
         return rows
-    rows.append(line(f"action   {shown['action']}"))
+    rows += paragraphs(f"action   {clean_line(shown['action'])}", width)
     rows += _named("to       ", shown["recipients"], width)
     for each in shown["recipients"]:
         if odd := lookalikes(each):
@@ -133,6 +156,13 @@ def asked_lines(shown: Mapping[str, Any], width: int, *, drawn: bool = True) -> 
     rows += paragraphs(str(shown["what"]), width, "bold", indent=frame)
     rows.append(Row((("└" + "─" * max(0, width - 2), "dim"),)))
     return rows
+
+
+def _numbered(number: int, option: str, width: int) -> list[Row]:
+    """An option, whole; nothing in it can pass for another one."""
+    mark = f"  {number}) "
+    first, *rest = paragraphs(clean_line(option), width, indent=" " * len(mark))
+    return [Row(((mark, ""), first.pieces[1])), *rest]
 
 
 def _named(label: str, values: Iterable[str], width: int, style: str = "") -> list[Row]:

@@ -12,6 +12,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import Denied, RunloopError, Unavailable
 from runloop.tasks import end_tasks
 from runloop.tui.board import Board
+from runloop.tui.changing import Change, became
 from runloop.tui.deciding import Decision
 from runloop.tui.model import ENDED, Record, RunModel
 
@@ -207,9 +208,16 @@ class LiveFeed:
 
     async def answer(self, approval_id: str, decision: Decision) -> None:
         """As :class:`runloop.tui.ports.Feed`."""
+        await self._connected().answer(approval_id, **asdict(decision))
+
+    async def change(self, change: Change) -> str:
+        """As :class:`runloop.tui.ports.Feed`."""
+        return became(change, await self._connected().ask(change.verb, **change.fields()))
+
+    def _connected(self) -> Client:
         if self._client is None:
             raise Unavailable("no daemon answers", code="daemon.unavailable", hint="start one with `rlp up`")
-        await self._client.answer(approval_id, **asdict(decision))
+        return self._client
 
 
 _NO_TOKEN = "run it as the daemon's user, who can read the token, and outside of a sandbox"  # noqa: S105 - a hint

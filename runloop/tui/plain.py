@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import field
+from functools import partial
 from typing import BinaryIO, Final, TypeVar
 
 from runloop.dataclass import dataclass
@@ -16,6 +17,7 @@ from runloop.errors import EXIT_OK, InvalidInput, RunloopError
 from runloop.tasks import end_tasks
 from runloop.text import clean, clean_line
 from runloop.tui.board import Board
+from runloop.tui.changing import Change, refused
 from runloop.tui.deciding import choices, decide, needs_comment
 from runloop.tui.draw_run import crossing_lines
 from runloop.tui.draw_runs import asked_lines
@@ -39,6 +41,9 @@ _COMMANDS: Final = (
     ("inbox [WORDS]", "what waits for you, or what of that matches"),
     ("show N", "the Nth of it, whole: exactly what would leave"),
     ("answer N WORD", "decide it, after `show N`: yes, no, another word that `show` names, or an answer"),
+    ("pause ID|all [REASON]", "let the run, or every one, begin nothing new"),
+    ("resume ID|all [REASON]", "let it go on"),
+    ("cancel ID [REASON]", "end the run; it does not go on"),
     ("metrics, library", "the daemon"),
     ("search WORDS", "the knowledge base"),
     ("why [THING]", "what made the chosen run, or a thing, what it is"),
@@ -185,7 +190,8 @@ class Plain:
             return False
         doing: dict[str, Callable[[str], Awaitable[None]]] = {
             "help": self._help, "runs": self._runs, "inbox": self._inbox, "run": self._run, "crossing": self._crossing, "show": self._show,
-            "answer": self._answer, "search": self._search, "why": self._why, "hold": self._hold, "go": self._go,
+            "answer": self._answer, "pause": partial(self._change, "pause"), "resume": partial(self._change, "resume"),
+            "cancel": partial(self._change, "cancel"), "search": self._search, "why": self._why, "hold": self._hold, "go": self._go,
         }  # fmt: skip
         view = next((each for each in NAMES if each.casefold() == name), None)
         if name in doing:
@@ -211,12 +217,23 @@ class Plain:
         self._page("Inbox")
 
     async def _run(self, start: str) -> None:
+        self.viewing.run_id = self.board.looked_at = found = await self._named(start)
+        await self.feed.know(found)
+        self._page("Plan")
+
+    async def _named(self, start: str) -> str:
         found = await sought(self.board, self.feed, start)
         if len(found) != 1:
             raise InvalidInput(f"{len(found) or 'no'} runs begin with {start!r}", code="tui.no_run", hint="`runs` lists them")
-        self.viewing.run_id = self.board.looked_at = found[0]
-        await self.feed.know(found[0])
-        self._page("Plan")
+        return found[0]
+
+    async def _change(self, verb: str, rest: str) -> None:
+        start, _, reason = rest.partition(" ")
+        run_id = None if start == "all" and verb != "cancel" else await self._named(start)
+        change = Change(verb, run_id, reason.strip() or None)
+        if error := refused(change, self.board.runs.get(run_id or "")):
+            raise error
+        self.say(await self.feed.change(change))
 
     async def _crossing(self, number: str) -> None:
         run = self.board.runs.get(self.viewing.run_id or "")

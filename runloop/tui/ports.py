@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 from runloop.tui.board import Board
+from runloop.tui.changing import Change
 from runloop.tui.deciding import Decision
 
 
@@ -62,6 +63,10 @@ class Feed(Protocol):
 
     async def answer(self, approval_id: str, decision: Decision) -> None:
         """Decide what waits. Raises RunloopError: somebody else was first, the daemon is gone, or this shows the past."""
+        ...
+
+    async def change(self, change: Change) -> str:
+        """Cancel, pause or resume; what became of it, for people. Raises RunloopError as :meth:`answer`, and where the run ended."""
         ...
 
     def now_ms(self) -> int:

@@ -13,12 +13,14 @@ from runloop.dataclass import dataclass
 from runloop.errors import Denied, InvalidInput, RunloopError, Where
 from runloop.text import sort_of
 from runloop.tui.board import Board
+from runloop.tui.changing import Change
 from runloop.tui.deciding import Decision
 from runloop.tui.model import ENDED, Record
 
 KEYS: Final = ("seq", "ts_ms", "run_id", "opening_name", "parent_run_id", "kind", "level", "message", "meta", "event_id")
 _BATCH: Final = 200
 _CHUNK: Final = 64 * 1024
+_LIVE: Final = "start agtop without --input and --at"
 
 
 def read_record(line: bytes, number: int, name: str) -> Record | None:
@@ -52,7 +54,11 @@ class _Recorded:
 
     async def answer(self, approval_id: str, decision: Decision) -> None:
         """Raise Denied ``tui.recorded``."""
-        raise Denied("nothing can be decided in what is over", code="tui.recorded", hint="start agtop without --input and --at")
+        raise Denied("nothing can be decided in what is over", code="tui.recorded", hint=_LIVE)
+
+    async def change(self, change: Change) -> str:
+        """Raise Denied ``tui.recorded``."""
+        raise Denied(f"nothing is left to {change.verb} in what is over", code="tui.recorded", hint=_LIVE)
 
 
 @dataclass(slots=True)

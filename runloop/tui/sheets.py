@@ -31,7 +31,7 @@ async def asking(feed: Feed, shown: Mapping[str, Any], send: Callable[[Decision]
     return Asking({**shown, **content}, send)
 
 
-async def crossing(feed: Feed, each: Crossing) -> Sheet:
+async def crossing(feed: Feed, run_id: str, each: Crossing) -> Sheet:
     """What was asked and answered, whole."""
     asked, answered = dict(each.asked), None if each.answered is None else dict(each.answered)
     try:
@@ -41,7 +41,7 @@ async def crossing(feed: Feed, each: Crossing) -> Sheet:
     except RunloopError as error:
         return Sheet(each.name, failure(error))
     whole = replace(each, asked=asked, answered=answered)
-    return Sheet(each.name, lambda width: crossing_lines(whole, width))
+    return Sheet(each.name, lambda width: crossing_lines(whole, width), run_id=run_id)
 
 
 async def why(desk: Desk, key: str) -> Sheet:
@@ -50,7 +50,7 @@ async def why(desk: Desk, key: str) -> Sheet:
         lines = await asyncio.to_thread(desk.why, key)
     except RunloopError as error:
         return Sheet("Why", failure(error))
-    return Sheet("Why", lambda width: [row for each in lines for row in paragraphs(each, width)])
+    return Sheet("Why", lambda width: [row for each in lines for row in paragraphs(each, width)], run_id=key)
 
 
 def keys() -> Sheet:

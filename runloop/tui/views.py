@@ -11,6 +11,7 @@ from runloop.tui.board import Board
 from runloop.tui.draw_daemon import library_page, metrics_page
 from runloop.tui.draw_run import NO_RUN, ladder_page, log_page, plan_page, timeline_page
 from runloop.tui.draw_runs import approvals_page, runs_page
+from runloop.tui.model import ENDED
 from runloop.tui.page import Page, Row, fitting, line
 from runloop.tui.ports import Hit
 
@@ -29,13 +30,16 @@ KEYS: Final = (
     (".", "hold the view; what happens is shown afterwards"),
     ("g", "jump to a run by the beginning of its id"),
     ("a", "the oldest approval"),
+    ("p, r", "pause the chosen run; resume it"),
+    ("x", "cancel the chosen run, after a question"),
+    ("P, R", "pause every run; resume every one, after a question"),
     ("w", "why the chosen run, hit or approval is what it is"),
     ("c", "copy the chosen id, or all of an opened sheet"),
     ("!", "clear the log's view"),
     ("t", "another theme"),
     ("Ctrl+P", "commands by name"),
     ("?", "this help"),
-    ("q, Ctrl+C", "leave; runs go on"),
+    ("q, Ctrl+C", "leave; runs go on (Ctrl+Z: for a while)"),
 )
 
 
@@ -109,17 +113,28 @@ def status_text(board: Board, viewing: Viewing, mode: str, width: int, now_ms: i
     waits, run, link = len(board.approvals), viewing.run_id, "" if board.status else board.link
     silent = board.silent_ms(now_ms)
     pieces = [  # text, style, and its place among what goes: the greatest first
-        (f" {mode} ", "head", 0),
+        (" NO DAEMON ", "error", 0) if board.lost else (f" {mode} ", "head", 0),
         (f" {len(active)} of {len(board.runs)}{'+' if board.older else ''} runs active ", "", 5),
         (f" agents:{_known(agents)} queue:{_known(queued)} ", "dim", 6),
         (f" run {run[:8]} " if run is not None else "", "accent", 4),
         (f" {waits} WAIT FOR YOU (a) " if waits else "", "waiting", 1),
         (f" DAEMON SILENT {span(silent)} " if silent is not None else "", "error", 1),
-        (" PAUSED (.) " if paused else "", "waiting", 1),
+        (" VIEW PAUSED (.) " if paused else "", "waiting", 1),
         (f" FILTER {clean_line(viewing.words)} " if viewing.words else "", "accent", 2),
         (f" {clean_line(link)} " if link else "", "error" if mode == "LIVE" else "dim", 3),
     ]
     return [(text, style) for text, style, _ in fitting((piece for piece in pieces if piece[0]), width)]
+
+
+def news(board: Board, now_ms: int, *, run_id: str | None, seen: str, decides: str | None) -> str:
+    """What somebody has to know who sees nothing but a sheet, of a run that was ``seen`` in a state, on which something is decided."""
+    run, silent = board.runs.get(run_id or ""), board.silent_ms(now_ms)
+    told = [f"NO DAEMON: {board.link}"] if board.lost else [f"DAEMON SILENT {span(silent)}"] if silent is not None else []
+    if run is not None and run.state in ENDED and run.state != seen:
+        told.append(f"run {run.run_id[:8]} has ended meanwhile: {run.state}")
+    elif decides is not None and decides not in board.approvals:
+        told.append("somebody decided it meanwhile, or its time was up")
+    return "; ".join(map(clean_line, told))
 
 
 def _known(value: float | None) -> str:

@@ -67,6 +67,16 @@ def test_a_screen_is_refused_where_one_of_the_streams_is_no_terminal(home, opene
     assert f"the screen needs a terminal, and standard {word} is none" in said
 
 
+def test_a_terminal_that_is_dumb_is_told_of_the_text_mode(home, opened, capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    assert agtop.main(["--input", str(LETTER)]) == 0  # in a browser, say: what TERM is there is none of ours
+    monkeypatch.delenv("TEXTUAL_DRIVER")
+    monkeypatch.setattr(agtop.output, "is_terminal", lambda _stream: True)
+    code, said = refused(capsys)
+    assert (code, len(opened)) == (2, 1)
+    assert said.startswith("error[tui.no_terminal]: the screen needs a terminal with a cursor")
+
+
 def test_a_screen_needs_a_terminal_and_a_file_has_to_be_there(home, capsys):
     assert "error[tui.no_terminal]" in refused(capsys)[1]
     code, said = refused(capsys, "--input", str(home / "nothing"))

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from runloop.errors import InvalidInput
+from runloop.tui.changing import became
 from runloop.tui.ports import Hit
 
 TESTS = Path(__file__).parents[1]
@@ -117,7 +118,7 @@ class Feed:
 
     def __init__(self, records, opened=(), blobs=None):
         self.records, self.opened, self.blobs = list(records), list(opened), blobs or {}
-        self.decided, self.known, self.problem = [], [], None
+        self.decided, self.changed_runs, self.known, self.problem = [], [], [], None
         self.now = self.records[-1]["ts_ms"] + 500 if self.records else 0
 
     def now_ms(self):
@@ -136,6 +137,12 @@ class Feed:
 
     async def whole(self, value):
         return self.blobs[value["$blob"]] if isinstance(value, dict) and "$blob" in value else value
+
+    async def change(self, change):
+        if self.problem is not None:
+            raise self.problem
+        self.changed_runs.append(change)
+        return became(change, {"runs": 3} if change.run_id is None else {"run_id": change.run_id, "state": f"{change.verb}d"})
 
     async def answer(self, approval_id, decision):
         if self.problem is not None:

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from runloop.errors import Denied
+from runloop.errors import Denied, InvalidInput, Unavailable
 from runloop.kb import Ledger
 from runloop.tui.board import Board
+from runloop.tui.changing import Change
 from runloop.tui.deciding import Decision
 from runloop.tui.live import LiveFeed, told
 from runloop.tui.model import ENDED
@@ -168,3 +169,28 @@ async def test_the_past_has_the_runs_of_then_and_nothing_of_it_can_be_decided(as
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(rf"as it was at .*, event {then}", done.stdout)
     assert f"asks {run.id[:8]} waiting, waits for answer" in done.stdout
+
+
+async def test_runs_are_paused_resumed_and_cancelled_one_and_all(asking):
+    async with asking.client() as link, filled(asking) as (feed, board, until):
+        one, other = [await link.client.submit("asks", patient=True) for _ in range(2)]
+        await until(lambda: open_of(board, one) and open_of(board, other))
+        assert await feed.change(Change("pause", one.id)) == f"run {one.id[:8]} paused"
+        await until(lambda: board.runs[one.id].state == "paused")
+        assert (board.runs[one.id].why, board.runs[other.id].shown_state) == ("paused in agtop", "waiting")
+        assert await feed.change(Change("pause", reason="lunch")) == "paused: 2 runs"
+        await until(lambda: board.runs[other.id].why == "lunch")
+        assert await feed.change(Change("resume")) == "resumed: 2 runs"
+        await until(lambda: "paused" not in {board.runs[each.id].state for each in (one, other)})
+        assert await feed.change(Change("cancel", one.id, "wrong one")) == f"run {one.id[:8]} cancelling"
+        await until(lambda: board.runs[one.id].state == "cancelled")
+        assert (board.runs[one.id].why, board.runs[other.id].state in ENDED) == ("wrong one", False)
+        with pytest.raises(InvalidInput) as caught:
+            await feed.change(Change("cancel", one.id))
+        assert caught.value.code == "run.ended"
+
+
+async def test_nothing_is_changed_where_no_daemon_is():
+    with pytest.raises(Unavailable) as caught:
+        await LiveFeed(lambda: None).change(Change("pause", "x"))
+    assert caught.value.code == "daemon.unavailable"

@@ -6,6 +6,7 @@ import io
 import pytest
 
 from runloop.errors import InvalidInput
+from runloop.tui.changing import Change
 from runloop.tui.plain import Plain, follow
 from runloop.tui.recorded import StreamFeed
 
@@ -224,3 +225,25 @@ async def test_the_run_that_was_named_is_chosen_and_one_that_is_not_there_is_mis
     missing.tell()
     await missing._seeking
     assert said == ["connected", "no run begins with zz yet; it is chosen when it comes"]
+
+
+async def test_runs_are_paused_resumed_and_cancelled_by_their_names(plain, told, feed, records):
+    assert await told("pause 5a1d lunch time") == ["run 5a1d4c23 paused"]
+    assert await told("resume all") == ["resumed: 3 runs"]
+    assert await told("cancel 5a1d") == ["run 5a1d4c23 canceld"]
+    assert feed.changed_runs == [Change("pause", RUN, "lunch time"), Change("resume"), Change("cancel", RUN)]
+
+
+@pytest.mark.parametrize("line", ["cancel", "cancel all", "pause", "pause zz"])
+async def test_nothing_is_changed_without_the_name_of_a_run(plain, told, feed, line):
+    with pytest.raises(InvalidInput) as caught:
+        await told(line)
+    assert (caught.value.code, feed.changed_runs) == ("tui.no_run", [])
+
+
+async def test_a_run_that_has_ended_is_not_changed(plain, told, feed, records):
+    for record in records[18:]:
+        plain.board.take(record)
+    with pytest.raises(InvalidInput) as caught:
+        await told("cancel 5a1d")
+    assert (caught.value.code, feed.changed_runs) == ("run.ended", [])

@@ -285,7 +285,7 @@ async def test_on_a_narrow_screen_what_is_held_filtered_and_waited_for_is_still_
     async with at_the_screen(feed, desk) as (app, pilot):
         await press(app, pilot, "enter", "1", "slash", *"state:waiting opening:letter", "enter", "full_stop")
         status = words.text(app).splitlines()[-2]
-        assert status == " LIVE  2 WAIT FOR YOU (a)  PAUSED (.)  FILTER state:waiting opening:letter"
+        assert status == " LIVE  2 WAIT FOR YOU (a)  VIEW PAUSED (.)  FILTER state:waiting opening:letter"
 
 
 async def test_from_the_inbox_a_person_looks_into_the_run_that_asks(feed, desk, records, words):

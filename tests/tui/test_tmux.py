@@ -1,7 +1,9 @@
 """agtop as a person uses it: a real daemon, a real terminal, from the start of a run to the approval and the mail in the outbox."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +44,13 @@ class Terminal:
 
     def ended(self):
         return subprocess.run([*self._tmux, "has-session"], env=self._env, capture_output=True, check=False, timeout=30).returncode != 0
+
+    def program(self):
+        """The process that was started from the shell in it."""
+        line = [*self._tmux, "list-panes", "-F", "#{pane_pid}"]
+        pid = subprocess.run(line, env=self._env, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(child)
 
     def close(self):
         subprocess.run([*self._tmux, "kill-server"], env=self._env, capture_output=True, check=False, timeout=30)
@@ -94,3 +103,32 @@ def test_records_of_a_pipe_are_shown_while_the_keys_come_from_the_terminal(termi
     terminal.until("✔ succeeded")
     terminal.press("Enter")
     terminal.until("✔send")
+
+
+def shell(terminal):
+    """A shell with agtop in it, and what stands on its screen."""
+    terminal.run("env", "PS1=ready:", "bash", "--norc", "-i")
+    terminal.until("ready:")
+    path = Path(__file__).parent.parent / "data" / "tui" / "letter.ndjson"
+    terminal.press("-l", f"{sys.executable} -P -m runloop.cli.agtop --input {path}")
+    terminal.press("Enter")
+    return terminal.until(r"✔ succeeded[\s\S]*q leave")
+
+
+def test_who_leaves_for_a_while_finds_the_whole_screen_again(terminal):
+    before = shell(terminal)
+    terminal.press("C-z")
+    terminal.until("Stopped")
+    terminal.press("-l", "fg")
+    terminal.press("Enter")
+    terminal.until("q leave")
+    assert terminal.until(r"^\[1 Runs\][\s\S]*✔ succeeded") == before
+
+
+def test_an_agtop_that_is_told_to_end_gives_the_terminal_back(terminal):
+    shell(terminal)
+    os.kill(terminal.program(), signal.SIGTERM)
+    terminal.until(r"ready:\s*$")
+    terminal.press("-l", "echo $?")
+    terminal.press("Enter")
+    terminal.until(r"\n130\n")
