@@ -99,7 +99,8 @@ def _absolute(env: Mapping[str, str], name: str, home: Path | None = None) -> Pa
             where=Where(key=name),
             hint=f"Set {name} to a path that starts with /, or unset it.",
         )
-    return Path(text)
+    path = Path(text)
+    return Path(os.path.realpath(path)) if ".." in path.parts else path  # paths below it are normalised, which would leave a link unseen
 
 
 def expand(text: str, expansion: Expansion, where: Where) -> Path:

@@ -205,10 +205,10 @@ class Daemon:
         for given in activated(os.environ):
             self._listeners.append(given)
             stack.callback(given.close)
-        systemds = [os.path.realpath(given.path) for given in self._listeners if given.path is not None]
+        taken = {os.path.realpath(given.path) for given in self._listeners if given.path is not None}
         refused: list[tuple[Path, RunloopError]] = []
         for path in self.settings.sockets:
-            if os.path.realpath(path) in systemds:
+            if os.path.realpath(path) in taken:  # one directory may have two names
                 continue
             try:
                 if not self.options.system:
@@ -221,6 +221,7 @@ class Daemon:
             else:
                 self._listeners.append(listener)
                 stack.callback(listener.close)
+                taken.add(os.path.realpath(path))
         if not self._listeners:
             raise refused[0][1]
         for path, why in refused:

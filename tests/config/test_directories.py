@@ -51,6 +51,15 @@ def test_a_relative_directory_variable_is_an_error_that_names_it(name):
     assert (caught.value.code, caught.value.where.key) == ("config.path_relative", name)
 
 
+def test_a_directory_above_one_that_a_link_leads_to_is_the_same_for_everything(tmp_path):
+    there = tmp_path / "there" / "deep"
+    there.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(there)
+    found = load(env={"HOME": f"{tmp_path}/link/.."}, cwd=tmp_path, system_dir=tmp_path)
+    state = tmp_path / "there" / ".runloop"
+    assert (found.directories.state, found.directories.pog, found.sockets) == (state, state / "pog", (state / "sock" / "rmp.sock",))
+
+
 @pytest.mark.parametrize(
     ("env", "key"),
     [

@@ -77,6 +77,15 @@ async def test_a_daemon_outlives_the_runtime_directory_and_is_in_the_next_one_ag
     assert here.log().count("the other one serves") == 1
 
 
+def test_where_both_places_are_one_directory_a_daemon_does_not_stand_in_its_own_way(here):
+    here.socket.parent.mkdir(mode=0o700)
+    here.state.mkdir(mode=0o700)
+    (here.state / "sock").symlink_to(here.socket.parent)
+    told = here.start()
+    assert told["socket"] == str(here.socket)
+    assert f'"pid": {told["pid"]}' in here.rlp("status").stdout
+
+
 def test_where_the_state_directory_has_too_long_a_name_for_a_socket_the_other_one_serves(here):
     home = here.root / ("h" * 90)
     home.mkdir()
