@@ -16,7 +16,8 @@ from runloop.events import StoredEvent, kind_of, restore
 from runloop.kb.database import BUSY_MS, abandon, connect, translated
 from runloop.kb.errors import BlobMissing, LedgerReadOnly
 from runloop.kb.keeping.progress import silent
-from runloop.kb.migrations import check
+from runloop.kb.migrations import NUMBERED_FROM, check
+from runloop.kb.numbers import LAST_SAVED
 from runloop.kb.rows import COLUMNS, prepare, stored
 from runloop.kb.submission import Submission
 from runloop.kb.writer import Writer
@@ -219,12 +220,19 @@ class Ledger:
             return [str(run_id) for (run_id,) in db.execute(sql, values)]
 
     def children(self, run_id: str) -> list[str]:
-        """Ids of the runs that this run started, oldest first; looks no further than its end."""
+        """Ids of the runs that this run started, oldest first; looks no further than its end, or over the starts of runs."""
+        starts = f"""SELECT run_id FROM events INDEXED BY events_run WHERE {_RUN_STARTS} AND id BETWEEN ?2 AND ?3
+                     AND instr(payload_json, ?1) AND json_extract(payload_json, '$.parent_run_id') = ?1 ORDER BY id"""  # noqa: S608
         sql = f"""SELECT run_id, run_id = ?1, kind FROM events
                   WHERE id BETWEEN ?2 AND ?3 AND kind IN ({_RUN_BOUNDS}) AND instr(payload_json, ?1)
                   AND (run_id = ?1 OR json_extract(payload_json, '$.parent_run_id') = ?1) ORDER BY id"""  # noqa: S608 - only placeholders
         found: dict[str, None] = {}
-        for first, last in self._spans(self._first_of(run_id)):
+        at, (_, open_until) = self._first_of(run_id), self._numbered(run_id)
+        if open_until:
+            with self.reading() as db:
+                found.update((str(each), None) for (each,) in db.execute(starts, (run_id, at, open_until)))
+            at = open_until + 1
+        for first, last in self._spans(at):
             with self.reading() as db:
                 rows = db.execute(sql, (run_id, first, last)).fetchall()
             for each, own, kind in rows:
@@ -282,26 +290,43 @@ class Ledger:
         with self.reading() as db:
             return int(db.execute(f"SELECT {_FIRST}", (run_id,)).get)
 
+    def _numbered(self, run_id: str) -> tuple[int, int]:
+        """Of a run without an end as far as numbers are saved: its last one, and the event up to which that is; else zeros."""
+        with self.reading() as db:
+            row = db.execute(LAST_SAVED, (run_id,)).fetchone() if int(db.pragma("user_version")) >= NUMBERED_FROM else None
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
     def _records(self, run_id: str, after_seq: int, at: int) -> Iterator[StoredEvent]:
-        """From the event ``at`` on; 2 µs for each event in between."""
+        """From the event ``at`` on; 2 µs for each event up to the last record that has a saved number, and for each that came since."""
+        last_seq, open_until = self._numbered(run_id)
+        if last_seq > after_seq:
+            for event in self._among(run_id, at, open_until):
+                if (seq := event.payload.get("seq") or 0) > after_seq:
+                    yield event
+                if seq == last_seq:
+                    break
+        for event in self._among(run_id, max(at, open_until + 1)):
+            if (event.payload.get("seq") or 0) > after_seq:
+                yield event
+            if event.kind == "run.finished":
+                return
+
+    def _among(self, run_id: str, at: int, to: int | None = None) -> Iterator[StoredEvent]:
+        """The events of a run from ``at`` on, to ``to`` or the head."""
         sql = f"""SELECT {COLUMNS} FROM events WHERE id BETWEEN ? AND ? AND instr(payload_json, ?) AND run_id = ?
                   ORDER BY id LIMIT ?"""  # noqa: S608 - placeholders
-        for begin, last in self._spans(at):
+        for begin, last in self._spans(at, to):
             first = begin
             while first <= last:
                 with self.reading() as db:
                     events = [stored(row) for row in db.execute(sql, (first, last, run_id, run_id, _WINDOW))]
-                for event in events:
-                    if (event.payload.get("seq") or 0) > after_seq:
-                        yield event
-                    if event.kind == "run.finished":
-                        return
+                yield from events
                 first = (events[-1].id if len(events) == _WINDOW else last) + 1
 
-    def _spans(self, at: int) -> Iterator[tuple[int, int]]:
-        """Stretches of events from ``at`` to the head, the first and the last id of each, ever wider."""
+    def _spans(self, at: int, to: int | None = None) -> Iterator[tuple[int, int]]:
+        """Stretches of events from ``at`` to ``to`` or the head, the first and the last id of each, ever wider."""
         window = _WINDOW
-        while at <= (head := self.head().id):
+        while at <= (head := self.head().id if to is None else to):
             last = min(at + window - 1, head)  # what comes after the head is for the next look
             yield at, last
             at, window = last + 1, min(2 * window, _WIDEST)

@@ -77,6 +77,7 @@ def m003_pruning(db: apsw.Connection) -> None:
 
 
 MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_events, m002_run_numbers, m003_pruning)
+NUMBERED_FROM = 2  # m002_run_numbers
 READABLE_FROM = 1  # the oldest schema that reading alone does with: later steps added only what writers need
 
 

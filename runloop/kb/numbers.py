@@ -26,6 +26,7 @@ SAVE_EVERY = 1024  # events between two savings: what a new process may have to 
 _ENDED = 2**53  # above every number: a run that ended takes no further record
 _END = "run.finished"
 _SAVED = "SELECT value FROM meta WHERE key = 'run_numbers_at'"
+LAST_SAVED = f"SELECT last_seq, ({_SAVED}) FROM run_numbers WHERE run_id = ?"  # noqa: S608 - fixed text
 _STORED_SINCE = "SELECT run_id, seq, kind FROM events WHERE id > ? AND seq IS NOT NULL AND run_id IS NOT NULL ORDER BY id"
 _STARTED = """SELECT 1 FROM events WHERE run_id = ?1 AND kind IN ('run.submitted', 'run.started')
     UNION ALL SELECT 1 FROM archived_runs WHERE run_id = ?1 LIMIT 1"""

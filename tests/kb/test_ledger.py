@@ -327,6 +327,41 @@ def test_a_run_that_goes_on_while_it_is_read_is_read_on(ledger, run, finished, m
     assert [event.payload["seq"] for event in reading] == [3]
 
 
+@pytest.mark.parametrize("save_every", [1, 7, 100])
+def test_a_run_without_an_end_costs_its_records_and_not_what_was_stored_since(ledger, contact, run, finished, monkeypatch, save_every):
+    monkeypatch.setattr("runloop.kb.numbers.SAVE_EVERY", save_every)
+    monkeypatch.setattr("runloop.kb.ledger._WINDOW", 4)
+    monkeypatch.setattr("runloop.kb.ledger._WIDEST", 4)
+    begun = RunStarted("d", {}, Versions("0"), "local")
+    child, ended = (RunIdentity(f"{digit}{run.run_id[1:]}", run.trace_id, run.opening_id, "o", run.run_id) for digit in "9a")
+    ledger.append([run_event(run, 1, "run.submitted", begun, "m"), contact(), finished(2)])
+    ledger.append([run_event(child, 1, "run.submitted", begun, "m")])
+    ends = run_event(ended, 2, "run.finished", RunFinished("failed", 1), "m")
+    ledger.append([run_event(ended, 1, "run.submitted", begun, "m"), ends])
+    for number in range(300):
+        ledger.append([contact(f"N{number}")])
+    seen = []
+
+    def spans(self, at, to=None):
+        for first, last in look(self, at, to):
+            seen.append(last - first + 1)
+            yield first, last
+
+    look = Ledger._spans
+    monkeypatch.setattr(Ledger, "_spans", spans)
+    assert ([event.payload["seq"] for event in ledger.read_run(run.run_id)], sum(seen) <= save_every + 8) == ([1, 2], True)
+    seen.clear()
+    assert (ledger.newer(run.run_id, 2, 3), sum(seen) <= save_every) == ([], True)
+    assert (ledger.children(run.run_id), sum(seen) <= 2 * save_every) == ([child.run_id, ended.run_id], True)
+    ledger.append([finished(3), *(contact(f"M{number}") for number in range(20)), finished(4)])
+    late = RunIdentity(f"b{run.run_id[1:]}", run.trace_id, run.opening_id, "o", run.run_id)
+    ledger.append([run_event(late, 1, "run.submitted", begun, "m")])
+    assert [[event.payload["seq"] for event in ledger.read_run(run.run_id, after)] for after in range(5)] == [
+        [1, 2, 3, 4], [2, 3, 4], [3, 4], [4], [],
+    ]  # fmt: skip
+    assert (ledger.children(run.run_id), ledger.children(late.run_id)) == ([child.run_id, ended.run_id, late.run_id], [])
+
+
 def test_the_children_of_a_run_are_the_runs_that_it_started(ledger, run):
     ids = [f"{digit}f8fad5b-d9cb-469f-a165-70867728950e" for digit in "0abc"]
     for run_id, parent in zip(ids, (None, ids[0], None, ids[0]), strict=True):
