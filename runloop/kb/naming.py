@@ -68,11 +68,11 @@ def find(text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None = N
 def only(text: str, found: list[Candidate], mask: Callable[[str], str]) -> Candidate:
     """The one that is meant. Raises InvalidInput ``kb.unknown_entity`` or ``kb.ambiguous``, with how to say it."""
     if not found:
-        raise InvalidInput(f"nothing is known of {mask(text)!r}", code="kb.unknown_entity", hint=HOWTO)
+        raise InvalidInput(f"nothing is known of {text!r}", code="kb.unknown_entity", hint=HOWTO)
     if len(found) > 1:
         listed = "\n".join(f"{each.say}  {mask(each.what)}" for each in found)
         more = " or more" if len(found) == MAX_CANDIDATES else ""
-        message = f"{mask(text)!r} may be any of {len(found)}{more}"
+        message = f"{text!r} may be any of {len(found)}{more}"
         raise InvalidInput(message, code="kb.ambiguous", hint=f"say one of them:\n{listed}")
     return found[0]
 

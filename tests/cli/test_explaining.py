@@ -82,9 +82,9 @@ def test_show_prints_what_is_known_and_what_happened(rlp, twice):
     assert out.startswith("note Plan\n  key  note:")
     assert "\nrelated to\n  part_of → " in out
     assert "\nwhat happened\n" in out
-    code, _, err = rlp("kb", "show", "nobody at all")
+    code, _, err = rlp("kb", "show", "nobody@at.all.example")
     assert code == 2
-    assert "kb.unknown_entity" in err
+    assert "kb.unknown_entity]: nothing is known of 'nobody@at.all.example'" in err  # as it was typed, so that a slip is seen
 
 
 def test_why_says_what_to_try_and_what_excludes_what(rlp, twice):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runloop.cli import output
+from runloop.cli import context, output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
@@ -131,7 +131,7 @@ def stats(json: JsonOption = False, table: TableOption = False) -> int:
     at = files()
     with open_kb() as kb:
         kb.sync()
-        found = count(kb, at.views, at.vectors)
+        found = count(kb, at.views, at.vectors, context.settings().get("kb.vectors.kinds"))
     if output.wants_json(as_json=json, as_table=table):
         output.print_json(found)
         return EXIT_OK

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.kb.database import connected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import apsw
@@ -18,8 +19,11 @@ _DAY_MS = 86_400_000
 _DAYS = 30  # of growth that are shown
 
 
-def stats(kb: KnowledgeBase, views: Path, vectors: Path) -> dict[str, Any]:
-    """Counts, and sizes in bytes: events, kinds, days, blobs, runs, tables, the head, how far the derived tables and the vectors are."""
+def stats(kb: KnowledgeBase, views: Path, vectors: Path, domains: Sequence[str]) -> dict[str, Any]:
+    """Counts, and sizes in bytes: events, kinds, days, blobs, runs, tables, the head, how far the derived tables and the vectors are.
+
+    ``domains`` are the kinds of documents that get vectors.
+    """
     with kb.ledger.reading() as db:
         events, oldest, newest, size = db.execute(
             "SELECT count(*), min(ts_ms), max(ts_ms), coalesce(sum(length(payload_json) + length(provenance_json)), 0) FROM events"
@@ -40,7 +44,6 @@ def stats(kb: KnowledgeBase, views: Path, vectors: Path) -> dict[str, Any]:
     with connected(views, readonly=True) as db:
         watermark = int(db.execute("SELECT watermark FROM state").get)
         runs = {str(status): count for status, count in db.execute("SELECT status, count(*) FROM runs GROUP BY status ORDER BY status")}
-        domains = [str(domain) for (domain,) in db.execute("SELECT DISTINCT domain FROM documents ORDER BY domain")]
         aside = int(db.execute("SELECT count(*) FROM problems").get)
         view_tables = _tables(db)
     return {
@@ -64,8 +67,8 @@ def stats(kb: KnowledgeBase, views: Path, vectors: Path) -> dict[str, Any]:
     }
 
 
-def _vectors(kb: KnowledgeBase, domains: list[str]) -> dict[str, Any]:
-    """How many documents there are, and how many of them have a vector of which embedder."""
+def _vectors(kb: KnowledgeBase, domains: Sequence[str]) -> dict[str, Any]:
+    """How many documents are to have a vector, and how many of them have a vector of which embedder."""
     status = kb.vectors.status(domains, counted=True)
     return {"embedder": status.embedder, "documents": status.documents, "embedded": status.embedded}
 

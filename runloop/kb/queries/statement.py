@@ -83,6 +83,7 @@ class _Statement:
         self._deadline = time.monotonic() + request.max_seconds
         self._refusal = ""
         self._statements = 0
+        self._columns: list[str] = []
         self._tables = tables_of(source, request.until)
         db = self._db = apsw.Connection(":memory:")
         for limit, value in _LIMITS.items():
@@ -104,7 +105,7 @@ class _Statement:
         """The rows. Raises QueryRefused and QueryLimit."""
         try:
             cursor = self._db.cursor()
-            return self._fetch(cursor, iter(cursor.execute(self._request.sql)))
+            return self._fetch(iter(cursor.execute(self._request.sql)))
         except apsw.ExecTraceAbort:
             raise QueryRefused("more than one statement", hint="send one SELECT at a time") from None
         except apsw.InterruptError:
@@ -123,19 +124,16 @@ class _Statement:
         finally:
             self._db.close(True)
 
-    def _fetch(self, cursor: apsw.Cursor, rows: Iterator[Any]) -> QueryResult:
-        columns: list[str] = []
+    def _fetch(self, rows: Iterator[Any]) -> QueryResult:
         taken: list[tuple[Any, ...]] = []
         size = 0
         for row in rows:
-            if not columns:
-                columns = _unique([name for name, _ in cursor.get_description()])
             if len(taken) >= self._request.max_rows or size > MAX_RESULT:
-                return QueryResult(columns, taken, truncated=True)
+                return QueryResult(self._columns, taken, truncated=True)
             shown = tuple(_shown(value) for value in row)
             size += sum(len(value) if isinstance(value, str) else 8 for value in shown)
             taken.append(shown)
-        return QueryResult(columns, taken, truncated=False)
+        return QueryResult(self._columns, taken, truncated=False)
 
     def _authorize(self, action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
         if action in {apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE}:
@@ -159,6 +157,8 @@ class _Statement:
 
     def _traced(self, cursor: apsw.Cursor, sql: str, bindings: Any) -> bool:
         self._statements += 1
+        if self._statements == 1:
+            self._columns = _unique([name for name, _ in cursor.get_description()])  # told here also of a statement that gives no row
         return self._statements == 1
 
 

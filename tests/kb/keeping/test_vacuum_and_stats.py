@@ -63,7 +63,7 @@ def test_stats_count_events_blobs_runs_and_how_far_the_derived_tables_are(home, 
         kb.ledger.append([run_event(run, 2, "run.started", RunStarted("0" * 64, {}, Versions("0"), "local"), "began")])
         kb.sync()
         kb.ledger.append([contact("Not yet", "later@example.com")])
-        found = stats(kb, home.derived[0], home.root / "pog" / "vectors.sqlite")
+        found = stats(kb, home.derived[0], home.root / "pog" / "vectors.sqlite", ("notes",))
         head = kb.ledger.head()
     assert found["head"] == {"id": 8, "chain": head.chain.hex()}
     assert (found["events"], found["blobs"]["count"]) == (8, 2)
@@ -85,8 +85,9 @@ def test_stats_count_the_vectors_where_there_are_some(home):
     place = home.root / "pog" / "vectors.sqlite"
     with home.open() as kb:
         assert kb.vectors.path == place
-        found = stats(kb, home.derived[0], place)
-    assert found["vectors"] == {"embedder": None, "documents": 3, "embedded": 0}
+        found = stats(kb, home.derived[0], place, ("contacts", "notes"))
+        assert found["vectors"] == {"embedder": None, "documents": 3, "embedded": 0}
+        assert stats(kb, home.derived[0], place, ("notes",))["vectors"]["documents"] == 0  # contacts get none
     assert found["files"]["vectors"] > 0
 
 
@@ -94,5 +95,5 @@ def test_stats_of_an_empty_base_are_no_made_up_numbers(tmp_path):
     from runloop.kb import KnowledgeBase
 
     with KnowledgeBase.open(tmp_path) as kb:
-        found = stats(kb, tmp_path / "pog.sqlite", tmp_path / "vectors.sqlite")
+        found = stats(kb, tmp_path / "pog.sqlite", tmp_path / "vectors.sqlite", ())
     assert (found["events"], found["oldest_ms"], found["bytes_per_event"], found["days"], found["runs"]) == (0, None, None, [], {})

@@ -141,9 +141,10 @@ def test_the_result_is_json_whatever_the_values_are(filled):
     }
 
 
-def test_no_rows_have_no_columns_and_no_harm(filled):
-    assert filled.query("SELECT 1 WHERE 0").rows == []
-    assert filled.query("-- nothing").rows == []
+def test_no_rows_still_have_their_columns(filled):
+    nobody = filled.query("SELECT name, email, email FROM contacts WHERE 0")
+    assert (nobody.columns, nobody.rows) == (["name", "email", "email_2"], [])
+    assert filled.query("-- nothing").to_dict() == {"columns": [], "rows": [], "truncated": False}
 
 
 def shown_tables(kb):
