@@ -100,7 +100,7 @@ class TerminalPerson:
         below = [line for text in (*more, question.detail) if text for line in _gutter(text)]
         _say("\n".join([*asked, *below, *(asked if len(below) > _FAR else ())]))
         if question.closes_ms is not None:
-            _say(f"  (without an answer by {clock(question.closes_ms)}: {clean_line(question.on_timeout)})")
+            _say(f"  (without an answer by {clock(question.closes_ms)}: {clean_line(question.on_timeout) or 'nobody answered'})")
         for number, option in enumerate(question.options, start=1):
             _say("\n".join(_labelled(f"  {number})", option)))
         prompt = "Number: " if question.options else "Answer: "

@@ -43,11 +43,14 @@ class Aside:
         asks = meta.get("args") or {"question": meta.get("what"), "options": meta.get("options")}
         options = list(asks.get("options") or ())
         at_gate = meta.get("action") == GATE
+        closes_ms, on_timeout = (meta.get("deadline"), meta.get("on_timeout")) if at_gate else (None, None)
+        if (timeout_ms := asks.get("timeout_ms")) is not None:
+            closes_ms, on_timeout = event.ts_ms + timeout_ms, asks.get("default")
         return {
             "type": "question", **shown, "question": asks["question"], "options": options,
-            "default": asks.get("default"), "detail": asks.get("detail", ""), "timeout_ms": asks.get("timeout_ms"),
+            "default": asks.get("default"), "detail": asks.get("detail", ""), "timeout_ms": timeout_ms,
             "comment_on": list(commented(options)) if at_gate else [],
-            "closes_ms": meta.get("deadline") if at_gate else None, "on_timeout": (meta.get("on_timeout") or "") if at_gate else "",
+            "closes_ms": closes_ms, "on_timeout": on_timeout or "",
         }  # fmt: skip
 
 

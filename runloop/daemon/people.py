@@ -263,6 +263,9 @@ class People:
         stays_open = question.stays_open or question.closes_ms is not None
         if not stays_open and not self.followed(root) and not self.wait_ms and not self.waits_for_answers(root):
             return None
+        closes_ms, on_timeout = question.closes_ms, question.on_timeout
+        if question.timeout_ms is not None:
+            closes_ms, on_timeout = time.time_ns() // 1_000_000 + question.timeout_ms, question.default or ""
         shown = {
             "type": "question",
             "approval_id": question_id,
@@ -276,8 +279,8 @@ class People:
             "detail": question.detail,
             "timeout_ms": question.timeout_ms,
             "comment_on": list(question.comment_on),
-            "closes_ms": question.closes_ms,
-            "on_timeout": question.on_timeout,
+            "closes_ms": closes_ms,
+            "on_timeout": on_timeout,
         }
         try:
             async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):

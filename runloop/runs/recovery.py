@@ -116,7 +116,7 @@ def recovered(recorded: RecordedRun, services: Services, *, ends: bool) -> Draft
     """``run.recovered``: this process takes the run up, be it only to end it."""
     left = recorded.open_attempts
     answered = sum(crossing.answered for attempt in left for crossing in attempt.crossings)
-    why = "it is to end" if ends else "its wait is over" if recorded.waiting is not None else "its process ended"
+    why = "it is to end" if ends else "it comes back from its wait" if recorded.waiting is not None else "its process ended"
     version, begun_with = services.runloop_version, recorded.submitted["versions"]["runloop"]
     other = None if version == begun_with else version
     nodes = [attempt.node for attempt in left] or None

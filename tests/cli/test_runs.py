@@ -50,7 +50,7 @@ def home(tmp_path, monkeypatch):
             ("run.submitted", started(owner.id, forked_from=forked)), ("run.started", started(owner.id)), ("node.started", node),
             ("node.log", r.NodeText("a", "first\nsecond\x1b[2J", 1, "info")), ("node.evicted", r.NodeMoved("a", 1)),
             ("node.rebuilt", r.NodeMoved("a", 1, replayed_calls=3)), ("run.waiting", r.RunChanged("person")),
-            ("run.recovered", r.RunChanged("its wait is over", effects_answered=3)),
+            ("run.recovered", r.RunChanged("it comes back from its wait", effects_answered=3)),
             ("approval.requested", r.ApprovalRequested("p", "t", "a", action="mail.smtp")),
         )  # fmt: skip
         append(kb, three, 2000, ("run.submitted", started("e" * 32)), ("run.started", started("e" * 32)))
@@ -156,7 +156,7 @@ def test_a_run_is_shown_with_its_waits_its_moves_and_its_relations(home, capsys)
         "parked   once",
     ]
     assert lines[6].startswith("taken up once, last ")
-    assert lines[6].endswith(": its wait is over, 3 calls answered from the record")
+    assert lines[6].endswith(": it comes back from its wait, 3 calls answered from the record")
     assert lines[7] == f"forked   from {identity(1).run_id} after record 4"
     assert f"child    {identity(3).run_id}  inner  unfinished\n" in text
     assert f"fork     {identity(2).run_id}  letter  waiting\n" in rlp(capsys, "show", "00000001", "--table")

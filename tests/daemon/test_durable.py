@@ -355,7 +355,7 @@ def taken_by_another(daemon, run_id):
     owner = Owner.take(pog)
     with Ledger.open(pog / "events.sqlite") as ledger:
         *_, last = ledger.read_run(run_id)
-        meta = {"why": "its wait is over", "nodes": [], "effects_answered": 0, "owner": owner.id}
+        meta = {"why": "it comes back from its wait", "nodes": [], "effects_answered": 0, "owner": owner.id}
         payload = {**last.payload, "seq": last.payload["seq"] + 1, "level": "info", "message": "run taken up again", "meta": meta}
         ledger.append([NewEvent("run.recovered", payload, last.actor, last.scope, last.provenance)])
     return owner

@@ -395,6 +395,17 @@ async def test_a_gate_that_closes_by_itself_stays_open_although_nobody_follows_t
     assert (given.answer, given.comment) == ("revise", "shorter")
 
 
+async def test_a_question_says_when_its_time_is_over_and_what_counts_then():
+    desk, told = people(wait_ms=60_000)
+    asked = CallContext("r", "a", 1, 1, "r/a/1/1", "o", Capabilities(), frozenset(), 0, None)
+    asking = asyncio.create_task(desk.ask(Question("Which?", ("tea", "milk"), "tea", "", 50_000), asked))
+    await asyncio.sleep(0)
+    (shown,) = desk.listing()
+    assert shown["closes_ms"] - shown["asked_ms"] in range(50_000, 60_000)
+    assert (shown["on_timeout"], told[0]["closes_ms"]) == ("tea", shown["closes_ms"])
+    asking.cancel()
+
+
 async def test_a_gate_without_a_time_out_has_nobody_where_nobody_follows_the_run():
     desk, _ = people()
     assert await desk.ask(Question("Good?", ("approve", "revise"), None, "", None), AT_GATE) is None

@@ -487,7 +487,7 @@ def test_a_question_of_a_parked_run_is_shown_as_its_record_has_it():
     aside = Aside("run", "child", 7, question=True)
     plain = {"type": "question", "agent": "mails", **PLACE, "comment_on": [], "closes_ms": None, "on_timeout": ""}
     args = {"question": "Which?", "options": ["tea", "retry"], "default": "tea", "detail": "d", "timeout_ms": 9}
-    assert aside.shown("x", recorded(args=args, deadline=4)) == {**plain, **args}
+    assert aside.shown("x", recorded(args=args, deadline=4)) == {**plain, **args, "closes_ms": 3 + 9, "on_timeout": "tea"}
     only = {"question": "Which?", "options": ["tea"], "default": None, "detail": "", "timeout_ms": None}
     assert aside.shown("x", recorded(what="Which?", options=["tea"])) == {**plain, **only}
 
