@@ -134,6 +134,8 @@ def translate(error: Exception, path: Path, db: apsw.Connection | None = None) -
         message = f"its directory cannot be written, which SQLite has to do also to read it: {error}"
         hint = f"make {path.parent} writable for this user, or copy the state directory to where it is, and set RUNLOOP_HOME to that"
         return LedgerReadOnly(message, where=where, hint=hint)
+    if isinstance(error, apsw.ReadOnlyError) and _in_no_form_of_sqlite(path):
+        return LedgerCorrupt("the file is damaged: its header names a form that SQLite does not write", where=where, hint=DAMAGED)
     if isinstance(error, apsw.SQLError) and str(error) == "malformed JSON":
         return LedgerCorrupt("an event in the file is damaged: malformed JSON", where=where, hint=DAMAGED)
     if isinstance(error, apsw.SQLError) and str(error).startswith("no such table"):
@@ -160,6 +162,15 @@ def _no_writing(error: Exception, path: Path) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.EROFS
     return isinstance(error, apsw.CantOpenError) and os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK)
+
+
+def _in_no_form_of_sqlite(path: Path) -> bool:
+    """Whether the byte of the header that states how the file is written says neither journal nor WAL: SQLite then only reads it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(19)[18:] > b"\2"
+    except OSError:
+        return False
 
 
 def _full(error: Exception, path: Path) -> LedgerFull:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 COLUMNS = "id, ts_ms, kind, actor, scope, payload_json, provenance_json, hash_blake3, chain_blake3, idempotency_key"
 
 _SCOPE = re.compile(r"user|system|agent:.+", re.DOTALL)
+_TYPES = (int, int, str, str, str, str, str, bytes, bytes)
+_ROWS = frozenset({(*_TYPES, str), (*_TYPES, type(None))})
 
 
 class Told(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -92,9 +94,16 @@ def _canonical_parts(event: NewEvent, payload: dict[str, Any], *, made: bool) ->
     return canonical(payload), canonical(event.provenance if type(event.provenance) is dict else dict(event.provenance))
 
 
+def is_whole(row: tuple[Any, ...]) -> bool:
+    """Whether each of the ``COLUMNS`` is of its type: a flipped bit makes NULL of any, whatever the table says."""
+    return tuple(map(type, row)) in _ROWS
+
+
 def stored(row: tuple[Any, ...]) -> StoredEvent:
-    """The event of a row selected as ``COLUMNS``. Raises LedgerCorrupt where its texts are no JSON."""
+    """The event of a row selected as ``COLUMNS``. Raises LedgerCorrupt where it cannot be one: other types, texts that are no JSON."""
     event_id, ts_ms, kind, actor, scope, payload, provenance, content, chain, key = row
+    if not is_whole(row):
+        raise LedgerCorrupt(f"event {event_id} is damaged: a column of it is of another type", hint=DAMAGED)
     try:
         return StoredEvent(event_id, ts_ms, kind, actor, scope, parse(payload), parse(provenance), content, chain, key)
     except NOT_JSON as error:

@@ -11,6 +11,7 @@ from runloop.errors import EXIT_VERIFICATION, Unavailable
 from runloop.kb import Ledger
 from runloop.kb.database import translate
 from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerIO, LedgerLocked, LedgerReadOnly, NotALedger
+from runloop.kb.verify import verify
 
 
 def test_a_file_that_cannot_be_written_gives_a_clear_error_and_stays_readable(ledger, contact):
@@ -102,6 +103,27 @@ def test_an_event_that_is_no_json_any_more_is_damage_and_named(ledger, contact, 
     behind(ledger.path, "UPDATE events SET provenance_json = '{' WHERE id = 2")
     with pytest.raises(LedgerCorrupt, match="event 2 is damaged"):
         ledger.read()
+
+
+@pytest.mark.parametrize("column", ["ts_ms", "kind", "actor", "scope", "payload_json", "provenance_json", "hash_blake3", "chain_blake3"])
+def test_an_event_with_a_column_that_a_flipped_bit_emptied_is_damage_and_named(ledger, contact, behind, column):
+    ledger.append([contact("A"), contact("B"), contact("C")])
+    behind(ledger.path, "PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'events'")
+    behind(ledger.path, f"UPDATE events SET {column} = NULL WHERE id = 2")
+    with pytest.raises(LedgerCorrupt, match="event 2 is damaged"):
+        ledger.read()
+    broken = verify(ledger).broken
+    assert (broken.event_id, broken.what) == (2, "the event")
+
+
+def test_a_header_that_lets_sqlite_only_read_is_damage_and_no_question_of_rights(ledger, contact):
+    ledger.append([contact()])
+    ledger.close()
+    with ledger.path.open("r+b") as file:
+        file.seek(18)
+        file.write(b"\3")
+    with Ledger.open(ledger.path) as again, pytest.raises(LedgerCorrupt, match="the file is damaged: its header"):
+        again.append([contact()])
 
 
 def test_what_sqlite_cannot_look_into_for_its_index_is_damage(ledger, behind, contact):

@@ -14,7 +14,7 @@ from runloop.events.hashes import preimage
 from runloop.kb.erasing import Erasures
 from runloop.kb.keeping.anchor import Anchor
 from runloop.kb.pruning.checkpoints import Holes
-from runloop.kb.rows import COLUMNS
+from runloop.kb.rows import COLUMNS, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -107,6 +107,8 @@ class ChainScan:
             self._over_holes(event_id)
             if event_id != self.last_id + 1:
                 return Broken(self.last_id + 1, "the event", "present", f"missing; the next one is {event_id}")
+        if not is_whole(row):
+            return Broken(event_id, "the event", "columns of their types", "another type")
         stated = preimage(kind, actor, scope, payload.encode(), provenance.encode())
         found = blake3(stated).digest()
         if found != content and not self._erasures.admit(row):
