@@ -105,9 +105,12 @@ def stored(row: tuple[Any, ...]) -> StoredEvent:
     if not is_whole(row):
         raise LedgerCorrupt(f"event {event_id} is damaged: a column of it is of another type", hint=DAMAGED)
     try:
-        return StoredEvent(event_id, ts_ms, kind, actor, scope, parse(payload), parse(provenance), content, chain, key)
+        data, about = parse(payload), parse(provenance)
     except NOT_JSON as error:
         raise LedgerCorrupt(f"event {event_id} is damaged: {error}", hint=DAMAGED) from None
+    if type(data) is not dict or type(about) is not dict:
+        raise LedgerCorrupt(f"event {event_id} is damaged: its payload or provenance is no object", hint=DAMAGED)
+    return StoredEvent(event_id, ts_ms, kind, actor, scope, data, about, content, chain, key)
 
 
 def insert_blobs(db: apsw.Connection, event_id: int, blobs: Iterable[tuple[bytes, bytes]]) -> None:

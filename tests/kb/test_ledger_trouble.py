@@ -98,9 +98,10 @@ def test_a_table_that_is_gone_is_damage_with_its_exit_code(ledger, contact, fini
     assert "backup" in caught.value.hint
 
 
-def test_an_event_that_is_no_json_any_more_is_damage_and_named(ledger, contact, behind):
+@pytest.mark.parametrize("text", ["{", "7", "[]"])
+def test_an_event_that_is_no_json_object_any_more_is_damage_and_named(ledger, contact, behind, text):
     ledger.append([contact("A"), contact("B")])
-    behind(ledger.path, "UPDATE events SET provenance_json = '{' WHERE id = 2")
+    behind(ledger.path, "UPDATE events SET provenance_json = ? WHERE id = 2", text)
     with pytest.raises(LedgerCorrupt, match="event 2 is damaged"):
         ledger.read()
 
