@@ -51,6 +51,8 @@ stat strip sum tail test top touch view wc which who write
 """.split()
 )
 
+_TARGETS = frozenset("all build check clean deploy docs format install lint release run setup start stop test update".split())  # of `make`
+
 _SYNTAX = PREFIX_KEYWORDS | frozenset("in done fi esac".split())  # words that join commands where there are several
 _TOPICAL = frozenset("about concerning on regarding".split())  # never a recipient between two names
 _NEEDS_NOTHING = frozenset("exit continue break return jobs times logout history uptime pwd".split())
@@ -257,7 +259,8 @@ def _of_operands(name: str, command: Command, facts: ShellFacts, files: frozense
     elif name in _NEEDS_NOTHING and any(is_plain(word.text) for word in operands):
         yield Feature("operand_of_none", 1.4, operands[0].text)
     if name in _NEEDS_FILES and len(operands) >= 2:
-        missing = [word for word in operands if _is_everyday(word) and word.text not in files]
+        known = files | _TARGETS if name == "make" else files
+        missing = [word for word in operands if _is_everyday(word) and word.text not in known]
         if len(missing) >= 2:
             yield Feature("operands_no_files", min(0.5 * len(missing), 1.5), " ".join(word.text for word in missing[:3]))
 

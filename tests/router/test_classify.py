@@ -43,6 +43,7 @@ def where(line, **changed):
         ("who am i", "command:command"),
         ("write bob", "command:command"),
         ("find me", "command:command"),
+        ("make clean build test install", "command:command"),
         ("cat notes.txt", "command:command"),
         ("exit", "command:builtin"),
         ("exit 1", "command:builtin"),
