@@ -358,12 +358,16 @@ def test_an_alias_of_a_denied_command_is_denied(home, terminal):
 
     screen.enter("alias zz='zap-everything --now'")
     screen.enter("zz")
-    screen.expect("not run: ")
+    screen.expect("not run: it would start")
     screen.key("C-u")
     if home.shell == "fish":
         screen.enter("abbr -a zq 'zap-everything --now'")
         screen.enter("zq")
-        screen.expect("not run: ", times=2)
+        screen.expect("not run: it would start", times=2)
+        screen.key("C-u")
+        screen.enter("abbr -a zr 'echo zap-everything'")
+        screen.enter("zr")
+        screen.expect("\nzap-everything")
 
     assert "ZAPPED" not in screen.screen()
 

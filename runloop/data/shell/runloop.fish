@@ -146,7 +146,7 @@ function __runloop_facts --description 'What the shell knows of the words of a l
         set -q short[1]; and set -a aliased "\"$word\":"(__runloop_json "$short")
     end
     set -l filled (__runloop_json (__runloop_filled $argv[1]))
-    printf '{"shell":"fish","expanded":%s,"functions":[%s],"aliases":{%s}}' $filled (string join , -- $functioned) (string join , -- $aliased)
+    printf '{"shell":"fish","expanded":%s,"functions":[%s],"aliases":{%s}}' $filled "$(string join , -- $functioned)" "$(string join , -- $aliased)"
 end
 
 function __runloop_told --on-event fish_postexec
