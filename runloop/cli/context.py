@@ -89,6 +89,7 @@ def settings_for_the_daemon() -> Settings:
 def settings_or_why() -> tuple[Settings, ConfigError | None]:
     """The settings; where a file of them is broken, those without any file, and what is wrong with it."""
     import os
+    from pathlib import Path
 
     from runloop.config import load
     from runloop.config.errors import ConfigError
@@ -96,5 +97,6 @@ def settings_or_why() -> tuple[Settings, ConfigError | None]:
     try:
         return settings(), None
     except ConfigError as broken:
-        _CURRENT.settings = load(flags=_CURRENT.overrides, env={**os.environ, "RUNLOOP_CONFIG": os.devnull})
+        none = Path(os.devnull)  # not the system's either: its limits hold beside RUNLOOP_CONFIG, and it may be the broken one
+        _CURRENT.settings = load(flags=_CURRENT.overrides, env={**os.environ, "RUNLOOP_CONFIG": str(none)}, system_dir=none)
         return _CURRENT.settings, broken

@@ -331,6 +331,16 @@ def test_doctor_checks_the_shell_the_base_the_vectors_space_and_grants_and_says_
     assert doctor()["vectors"]["state"] == "ok"
 
 
+def test_doctor_checks_everything_though_the_system_s_settings_are_broken(home, tmp_path, monkeypatch, capsys):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/config.yaml").write_text("policy: {max_usd_per_run: 1}\n")
+    monkeypatch.setattr("runloop.config.sources.SYSTEM_CONFIG", tmp_path / "etc")
+    assert main(["doctor", "--json"]) == 1
+    said = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert ("max_usd_per_run" in said["config"]["detail"], said["config"]["hint"]) == (True, "Did you mean policy.max_usd?")
+    assert said["disk"]["state"] == "ok"
+
+
 @pytest.mark.parametrize(("url", "why"), [("http://127.0.0.1:99999", "Port out of range"), ("http://[::1", "Invalid IPv6 URL")])
 def test_doctor_names_a_provider_whose_address_is_none(home, capsys, url, why):
     config = home / ".runloop" / "config.yaml"
