@@ -49,6 +49,7 @@ _ABOUT = {
     "message.imported": ("subject",),
 }
 _SHORTEST_NUMBER = 7  # digits of a telephone number that is looked for: fewer stand everywhere
+_TITLES = re.compile(r"^(?:[^\W\d_]{2,}\.\s+)+|,.*$")  # before a name, and what stands behind it
 _SHORTEST_NAME = 4  # letters of a name of one word; a shorter one is a part of too many others
 
 
@@ -170,7 +171,9 @@ def _texts_of(db: apsw.Connection, person: str) -> list[str]:
     [found] = exact
     handles = [str(handle) for (handle,) in db.execute("SELECT handle FROM accounts WHERE contact_key = ?", (found.key,))]
     urls = [str(url) for (url,) in db.execute("SELECT url FROM accounts WHERE contact_key = ? AND url IS NOT NULL", (found.key,))]
-    names = [name for name in (found.name, *found.nicknames) if " " in name.strip()]
+    said = [person] if found.match in {"name", "nickname", "words"} else []
+    named_so = (found.name, *found.nicknames, *said)
+    names = [name for name in dict.fromkeys((*named_so, *(_TITLES.sub("", name) for name in named_so))) if " " in name.strip()]
     single = [found.name] if " " not in found.name.strip() and len(found.name.strip()) >= _SHORTEST_NAME else []
     keys = [f"contact:{contact_key(address)}" for address in found.emails]
     return [

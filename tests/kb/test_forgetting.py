@@ -228,6 +228,19 @@ def test_a_name_so_short_that_it_is_a_part_of_many_others_is_not_looked_for(name
     assert [mention.event_id for mention in plan.mentions] == ([1, 2] if sought else [1])
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "written"),
+    [
+        ("Prof. Dr. Jörg Müller, MBA", "j@example.org", "Jörg Müller likes tea"),
+        ("Maria Anna Lee", "Maria Lee", "Maria Lee likes tea"),
+        ("Maria Anna Lee", "mari", "Maria Anna Lee likes tea"),
+    ],
+)
+def test_a_name_is_looked_for_without_its_titles_and_as_it_was_said(name, said, written, kb, contact):
+    kb.ledger.append([contact(name, "j@example.org"), passage(written), passage("Mari and Dr. Lee and J. Müller like tea", path="/b")])
+    assert [mention.event_id for mention in forgetting.plan(kb, said).mentions] == [1, 2]
+
+
 def test_texts_that_are_also_given_are_looked_for(kb, contact):
     kb.ledger.append([contact(ADA, ADDRESS), passage("The Countess was here")])
     assert found(forgetting.plan(kb, ADA, ["the countess"]))[-1] == ("note.imported", "erase")
