@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from runloop.bus import dialogue, frames, intake, losses, publishing, replay
 from runloop.bus.acl import DAEMON, DROPS, Acl
 from runloop.bus.counters import BusStats, TopicCounts
-from runloop.bus.crowd import who_makes_room
+from runloop.bus.crowd import too_many, who_makes_room
 from runloop.bus.drops import NOTICE, NOTICE_TTL_MS, DropNotices
 from runloop.bus.errors import LimitExceeded, bad, to_wire
 from runloop.bus.limits import BusLimits
 from runloop.bus.routing import Routes
 from runloop.bus.session import Peer, Session
 from runloop.bus.subscription import DURABLE, Lost, Subscription
+from runloop.bus.together import Side, relieve
 from runloop.bus.topic import Facts
-from runloop.bus.window import Window
+from runloop.bus.window import Window, forget_most
 from runloop.errors import RunloopError
 from runloop.rmp import Envelope, MessageError, encode_frame
 from runloop.rmp.scan import scan
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SLICE: Final = 64 * 1024
+_LOOK_MS: Final = 1000
 _NOTICES: Final = 1 << 62
 """Message ids of notices begin here: they have the trace of what was lost, and a run's records have the ids of their events."""
 
@@ -70,6 +72,10 @@ class Broker:
         self.epoch = 0
         self.refused = 0
         self.buffered = 0
+        self.came_bytes = 0
+        """Since it was last looked what waits."""
+        self._looked_ms = 0
+        self.sides = {trusted: Side() for trusted in (False, True)}
         self.notices = DropNotices(self.limits.notices_per_s)
         self.local = Session("", Peer(0, 0, 0, DAEMON), role=DAEMON)
         self._notice_ids = _NOTICES | int.from_bytes(hmac.digest(secret, b"notices", "sha256")[:7])
@@ -79,16 +85,16 @@ class Broker:
     # -- connections
 
     def connect(self, session_id: str, peer: Peer, mono_ms: int, now_ms: int) -> Session:
-        """A new connection; past the limit one gets a goodbye at once, :func:`~runloop.bus.crowd.who_makes_room` says which."""
+        """A new connection; past the limit one gets a goodbye, now or at a hello: :mod:`~runloop.bus.crowd` says which."""
         key = hmac.new(self._secret, session_id.encode(), hashlib.sha256).hexdigest()
         session = Session(session_id, peer, key, opened_ms=mono_ms, heard_ms=mono_ms)
         most = self.limits.connections
         if len(self.sessions) >= most:
             there = [each for each in self.sessions.values() if not each.closing]
             if len(there) >= most:
-                hint = "send the hello as soon as it is connected, and close connections that are not used"
-                error = LimitExceeded(f"{most} connections are open", code="bus.connections", hint=hint, retryable=True)
-                self.goodbye(who_makes_room(there, session), error, now_ms)
+                goes = who_makes_room(there, session, most // 16)
+                if goes is not None:
+                    self.goodbye(goes, too_many(most), now_ms)
         self.sessions[session_id] = session
         return session
 
@@ -110,6 +116,8 @@ class Broker:
         if session.closing:
             return
         session.closing = True
+        self.buffered -= len(session.buffer)
+        session.buffer.clear()
         for sub in list(session.subs.values()):
             self.end(sub)
         session.sent_ids += 1
@@ -145,6 +153,7 @@ class Broker:
                 lane.remove(sub)
         sub.scheduled = False
         sub.clear()
+        self.sides[sub.session.trusted].subscriptions -= 1
         sub.window.users -= 1
         if not sub.window.users:
             del self.windows[sub.pattern, sub.session.party]
@@ -244,11 +253,20 @@ class Broker:
             dialogue.patience(self, session, now_ms, mono_ms)
         for window in self.windows.values():
             window.turn(now_ms)
+        if mono_ms - self._looked_ms >= _LOOK_MS:
+            self._looked_ms = mono_ms
+            self.look(now_ms)
         waits = [sub.due_ms for sub in self.batches if sub.due_ms is not None]
         notice = self.notices.next_ms(now_ms)
         self.due_ms = min([*waits, *([] if notice is None else [notice])], default=None)
         rest = min(1_000, max(10, self.limits.heartbeat_ms // 4))
         return rest if self.due_ms is None else max(0, min(rest, self.due_ms - now_ms))
+
+    def look(self, now_ms: int) -> None:
+        """Hold what the connections hold together within its bounds."""
+        self.came_bytes = 0
+        forget_most(self.windows.values(), self.limits.window_keys)
+        relieve(self, now_ms)
 
     # -- counts
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runloop.bus import frames, replay
 from runloop.bus.acl import AGENT, CONTROL, INBOX, OPERATOR, agent_token
 from runloop.bus.copies import tag_waiting
+from runloop.bus.crowd import too_many, who_leaves
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad
 from runloop.bus.subscription import DURABLE, REALTIME, Subscription
 from runloop.bus.topics import check_pattern, check_topic
@@ -60,6 +61,12 @@ def _hello(broker: Broker, session: Session, payload: Any, now_ms: int) -> None:
         raise NotAllowed("the role operator needs the operator token", code="bus.token", hint=hint)
     if hello.role == AGENT and hello.token is not None:
         _prove(broker, session, hello.name, hello.token, now_ms)
+    greeted = [each for each in broker.sessions.values() if each.greeted and not each.closing]
+    if len(greeted) >= broker.limits.connections:
+        goes = who_leaves(greeted, session, trusted=hello.role == OPERATOR or bool(session.agent))
+        if goes is session:
+            raise too_many(broker.limits.connections)
+        broker.goodbye(goes, too_many(broker.limits.connections), now_ms)
     if hello.resume is not None:
         before = next((other for other in broker.sessions.values() if _fits(other.key, hello.resume)), None)
         if before is not None and before is not session and before.peer.uid == session.peer.uid and before.role == hello.role:
@@ -103,6 +110,10 @@ def _subscribe(broker: Broker, session: Session, payload: Any, now_ms: int) -> N
         raise bad(f"subscription {wanted.sub} exists", key="sub", hint="count up, or unsubscribe first", code="bus.subscription")
     if len(session.subs) >= limits.subscriptions:
         raise _limit(f"{limits.subscriptions} subscriptions on one connection", "bus.subscriptions", "use patterns with * and **")
+    side = broker.sides[session.trusted]
+    if side.subscriptions >= limits.all_subscriptions:
+        hint = "end those that nobody needs, and use patterns with * and **"
+        raise _limit(f"{side.subscriptions} subscriptions on all connections", "bus.subscriptions", hint)
     messages, size = wanted.max_messages or limits.queue_messages, wanted.max_bytes or limits.queue_bytes
     if messages > limits.max_queue_messages or size > limits.max_queue_bytes:
         hint = f"ask for at most {limits.max_queue_messages} messages and {limits.max_queue_bytes} bytes"
@@ -136,6 +147,7 @@ def _subscribe(broker: Broker, session: Session, payload: Any, now_ms: int) -> N
     tag_waiting(session.subs.values(), pattern)
     session.subs[wanted.sub] = sub
     session.reserved_bytes += size
+    side.subscriptions += 1
     broker.routes.index.add(pattern, sub)
     if wanted.klass == DURABLE:
         replay.begin(broker, sub, wanted.from_seq)

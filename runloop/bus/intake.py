@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from runloop.bus import dialogue, frames
 from runloop.bus.errors import LimitExceeded, bad, to_wire
 from runloop.bus.publishing import deliver, publish_one
+from runloop.bus.together import LOOK_BYTES, who_holds_most
 from runloop.bus.topic import NO_PLAN, Facts
 from runloop.errors import RunloopError
 from runloop.rmp import MessageError
@@ -27,6 +28,9 @@ _STEPS_A_COPY: Final = 16
 
 def receive(broker: Broker, session: Session, data: bytes, now_ms: int) -> None:
     """Take bytes that came from a connection. A peer's mistake is answered to that peer; nothing is raised."""
+    broker.came_bytes += len(data)
+    if broker.came_bytes > LOOK_BYTES:
+        broker.look(now_ms)
     if session.closing:
         return
     session.heard = True
@@ -35,7 +39,7 @@ def receive(broker: Broker, session: Session, data: bytes, now_ms: int) -> None:
         buffer += data
         broker.buffered += len(data)
         if len(buffer) < session.needed:
-            _bound(broker, session, now_ms)
+            _bound(broker, now_ms)
             return
         data = bytes(buffer)
         broker.buffered -= len(buffer)
@@ -66,17 +70,16 @@ def _work(broker: Broker, session: Session, data: bytes, rows: list[Row], rest: 
     elif rest < len(data) and not session.closing:
         session.buffer += data[rest:] if rest else data
         broker.buffered += len(session.buffer)
-        _bound(broker, session, now_ms)
+        _bound(broker, now_ms)
 
 
-def _bound(broker: Broker, session: Session, now_ms: int) -> None:
-    """Send away whose frame would make the unfinished frames of everybody too many bytes."""
+def _bound(broker: Broker, now_ms: int) -> None:
+    """Send away who has begun most, where the unfinished frames of everybody are too many bytes."""
     if broker.buffered > broker.limits.unfinished_bytes:
+        session = who_holds_most(broker, lambda each: len(each.buffer))
         message = f"unfinished frames hold {broker.buffered} bytes"
         hint = "connect again and send smaller frames, or one after the other"
         broker.goodbye(session, LimitExceeded(message, code="bus.bytes_in_flight", hint=hint, retryable=True), now_ms)
-        broker.buffered -= len(session.buffer)
-        session.buffer.clear()
 
 
 def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms: int) -> int:  # noqa: C901, PLR0912 - the hot loop

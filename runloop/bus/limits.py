@@ -34,6 +34,14 @@ class BusLimits:
     """Answers and replies that wait for one connection to read them."""
     session_bytes: int = 128 * MIB
     """All that may wait for one connection: the sum of what its subscriptions may hold."""
+    waiting_bytes: int = 512 * MIB
+    """All that waits for the connections of operators and agents with a token together, and as much for all others."""
+    asked_bytes: int = 128 * MIB
+    """Requests that handlers are working on, of either of these together."""
+    all_subscriptions: int = 16_384
+    """Of either of these together."""
+    window_keys: int = 4_194_304
+    """Messages that all windows remember together."""
     unfinished_bytes: int = 256 * MIB
     """Frames that have begun and not ended, of all connections together."""
     requests: int = 256

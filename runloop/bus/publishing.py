@@ -8,6 +8,7 @@ from runloop.bus import counters, losses, replay
 from runloop.bus.acl import DAEMON, OPERATOR
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad
 from runloop.bus.subscription import BATCHED, Run, Subscription
+from runloop.bus.together import Side, request_size
 from runloop.bus.topic import Facts, Plan, Routing, Topic
 from runloop.rmp import Duplicate, Expired
 
@@ -31,10 +32,14 @@ class Call(NamedTuple):
     reply_to: str | None
     expires_at_ms: int
     session: Session
+    side: Side
+    size: int
+    """What it counts of what its side may ask."""
 
     def done(self) -> None:
         """The handler is through: its connection may ask on."""
         self.session.requests -= 1
+        self.side.request_bytes -= self.size
 
 
 class Own(NamedTuple):
@@ -90,11 +95,16 @@ def _call(broker: Broker, session: Session, topic: str, raw: bytes, routing: Rou
     if len(raw) > broker.limits.request_bytes and session.role not in {OPERATOR, DAEMON}:
         message = f"a request of {len(raw)} bytes, {broker.limits.request_bytes} are allowed to the role {session.role}"
         raise LimitExceeded(message, code="bus.request_bytes", hint="send less at a time, or connect with the role operator and its token")
+    side, size = broker.sides[session.trusted], request_size(raw, trusted=session.trusted)
+    if side.request_bytes + size > broker.limits.asked_bytes and session is not broker.local:
+        message = f"requests of all connections take {side.request_bytes} bytes, at most {broker.limits.asked_bytes} are allowed"
+        raise LimitExceeded(message, code="bus.requests", hint="ask again when others have their answers", retryable=True)
     if session is not broker.local and not session.asks(facts.seen):
         hint = "its answer has come, or will; to ask once more, send it under another msg_id"
         raise Duplicate("this connection has sent this request before, and it is not begun again", key="msg_id", hint=hint)
     session.requests += 1
-    broker.calls.append(Call(topic, raw, session.peer, routing.reply_to, facts.expires_at_ms, session))
+    side.request_bytes += size
+    broker.calls.append(Call(topic, raw, session.peer, routing.reply_to, facts.expires_at_ms, session, side, size))
 
 
 def _repeated(broker: Broker, plan: Plan, seen: bytes, now_ms: int) -> dict[Window, int]:

@@ -336,10 +336,15 @@ class BusServer:
             except RunloopError as error:
                 unsent = {**error.to_dict(), "message": f"the answer cannot be sent: {error.message}", "hint": "ask for less at a time"}
                 raw = encoded({"error": unsent}, now_ms(), ttl_ms)
-            with suppress(TimeoutError):  # nobody waits for it any more: it costs no answer that is still to be read
-                async with asyncio.timeout(left_ms / 1000):
-                    await self.room(call.session.id, len(raw))
-                    self.publish_frame(raw)
+            del request, answer  # what they hold is more than the bytes
+            call.session.answer_bytes += len(raw)
+            try:
+                with suppress(TimeoutError):  # nobody waits for it any more: it costs no answer that is still to be read
+                    async with asyncio.timeout(left_ms / 1000):
+                        await self.room(call.session.id, len(raw))
+                        self.publish_frame(raw)
+            finally:
+                call.session.answer_bytes -= len(raw)
 
     async def _handled(self, handler: Handler, request: Request) -> Any:
         left_s = (request.expires_at_ms - now_ms()) / 1000

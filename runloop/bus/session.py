@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.bus.acl import DAEMON, OPERATOR
 from runloop.bus.limits import DEDUPE_CALLS
 from runloop.dataclass import dataclass
 
@@ -59,6 +60,8 @@ class Session:
     """What the subscriptions may hold together."""
     requests: int = 0
     """Calls that handlers have not answered."""
+    answer_bytes: int = 0
+    """Answers of handlers that wait until there is room for them."""
     asked: dict[bytes, None] = field(default_factory=dict)
     """The dedupe keys of its latest calls."""
     published: int = 0
@@ -82,6 +85,11 @@ class Session:
     def greeted(self) -> bool:
         """Whether the hello was accepted."""
         return bool(self.role)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it showed a token, the operator's or that of an agent, or is the daemon itself."""
+        return self.role in {OPERATOR, DAEMON} or bool(self.agent)
 
     @property
     def party(self) -> str:

@@ -7,9 +7,12 @@ stamp older than a subscription, that subscription has not seen. Two generations
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from runloop.bus.limits import DEDUPE_KEYS, DEDUPE_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Stamp = tuple[int, int]
 """Epoch (it counts subscriptions) and time in ms: shared by all frames of one reading, so that remembering one costs one dict entry."""
@@ -41,3 +44,15 @@ class Window:
 
     def __len__(self) -> int:
         return len(self.cur) + len(self.old)
+
+
+def forget_most(windows: Collection[Window], most: int) -> None:
+    """Let the largest forget their older half, as long as all remember more messages than that together."""
+    total = sum(map(len, windows))
+    if total > most:
+        for window in sorted(windows, key=len, reverse=True):
+            total -= len(window.old)
+            window.old = window.cur
+            window.cur = {}
+            if total <= most:
+                break

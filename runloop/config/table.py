@@ -101,6 +101,14 @@ GENERAL: tuple[Key, ...] = (
         reload=True,
     ),
     Key(
+        "runtime.max_waiting_bytes",
+        Integer(16_777_216, 1_099_511_627_776),
+        "536870912",
+        "Most that waits on the bus for connections to be read: of operators and agents together, and as much of all others. "
+        "Of who would exceed it, the one with the most is sent away.",
+        effect=DAEMON,
+    ),
+    Key(
         "runtime.drain_grace_ms",
         Integer(0, 3_600_000),
         "10000",

@@ -102,9 +102,10 @@ class _Bus(BusServer):
             logger().error("a record cannot be published", code=error.code, why=error.message)
 
 
-def _limits() -> BusLimits:
+def _limits(settings: Settings) -> BusLimits:
     """Connections take at most half of the files that this process may open: the ledger, agents and openings need theirs."""
-    return BusLimits(connections=min(BusLimits().connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+    connections = min(BusLimits().connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    return BusLimits(connections=connections, waiting_bytes=settings.get("runtime.max_waiting_bytes"))
 
 
 class Daemon:
@@ -263,7 +264,9 @@ class Daemon:
 
     def _compose(self, token: str) -> None:
         feed = self._feed = RunFeed(self.kb)
-        self.bus = _Bus(limits=_limits(), token=token, ledger=feed, any_uid=self.options.group is not None, on_error=self._handler_broke)
+        self.bus = _Bus(
+            limits=_limits(self.settings), token=token, ledger=feed, any_uid=self.options.group is not None, on_error=self._handler_broke
+        )
         feed.bus = self.bus
         self.bus.before_flush = feed.flush
         self.bus.on_request(TOPIC, Control(self).handle)

@@ -50,6 +50,8 @@ class Control:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._lookups = Lookups(daemon.bus.broker.sessions, daemon.bus.room)
+        self._long_lines = asyncio.Lock()
+        """Who showed no token has one long line looked at, and all others wait: the threads are everybody's."""
         self._routing: tuple[Settings, RouterSettings] | None = None
 
     async def handle(self, request: BusRequest) -> dict[str, Any]:
@@ -288,10 +290,16 @@ class Control:
             self._routing = (settings, settings_of(settings))
         looking = partial(route_reply, line, facts({}, given), self._routing[1], explain=True)
         quick = len(line) + _length(given) <= _SHORT_LINE
-        reply = looking() if quick else await self._lookups.look(peer, lambda: asyncio.to_thread(looking))
+        reply = looking() if quick else await self._lookups.look(peer, partial(self._aside, looking, peer))
         if reading.flag(fields, "brief"):
             del reply["features"]
         return reply
+
+    async def _aside(self, looking: Callable[[], dict[str, Any]], peer: Peer) -> dict[str, Any]:
+        if peer.role == "operator":
+            return await asyncio.to_thread(looking)
+        async with self._long_lines:
+            return await asyncio.to_thread(looking)
 
     async def reload(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Read configuration, agents and openings anew."""

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from runloop.bus.lines import Lines
 from runloop.bus.publishing import Call
 from runloop.bus.session import Peer, Session
+from runloop.bus.together import Side
 
 NOBODY = Peer(1000, 1000, 1)
 
 
 def calls(*names):
     sessions = {name[0]: Session(name[0], NOBODY) for name in names}
-    return [Call(name, b"", NOBODY, None, 0, sessions[name[0]]) for name in names]
+    return [Call(name, b"", NOBODY, None, 0, sessions[name[0]], Side(), 0) for name in names]
 
 
 def turns(lines):

@@ -9,6 +9,7 @@ import pytest
 
 from runloop.bus.session import Peer
 from runloop.config import load
+from runloop.daemon.app import _limits
 from runloop.daemon.control import Control
 from runloop.daemon.lookups import Lookups
 from runloop.errors import InvalidInput, RunloopError
@@ -149,3 +150,33 @@ async def test_who_asks_where_a_line_goes_says_which_words_are_programs_and_file
     with pytest.raises(InvalidInput) as refused:
         await routing(tmp_path).route({"line": "ls", "facts": facts}, Peer(1, 1, 1, session="a"))
     assert (refused.value.code, refused.value.where.key) == ("ctrl.invalid", f"facts.{name}")
+
+
+async def test_of_strangers_one_long_line_is_looked_at_at_a_time_and_operators_do_not_wait_for_it(monkeypatch, tmp_path):
+    control, begun, go_on = routing(tmp_path), [], threading.Event()
+    control._lookups = Lookups(sessions := set("abcde"), at_once)
+
+    def looking(line, *_given, **_more):
+        begun.append(line[0])
+        go_on.wait()
+        return {"features": []}
+
+    monkeypatch.setattr(reply, "route_reply", looking)
+    roles = {session: "operator" if session in "de" else "client" for session in sorted(sessions)}
+    asked = {"facts": {"commands": [], "files": []}}
+    waiting = [
+        asyncio.create_task(control.route({**asked, "line": session * 3_000}, Peer(1, 1, 1, session=session, role=role)))
+        for session, role in roles.items()
+    ]
+    while len(begun) < 3:
+        await asyncio.sleep(0)
+    await settle()
+    assert sorted(begun) == ["a", "d", "e"]
+    go_on.set()
+    await asyncio.gather(*waiting)
+    assert sorted(begun) == ["a", "b", "c", "d", "e"]
+
+
+def test_the_bus_holds_as_much_as_the_setting_says(tmp_path):
+    settings = load(env={"HOME": str(tmp_path)}, flags={"runtime.max_waiting_bytes": 20_000_000})
+    assert _limits(settings).waiting_bytes == 20_000_000
