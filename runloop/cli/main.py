@@ -12,7 +12,7 @@ from typing import Any
 
 from runloop.cli import context, output
 from runloop.dataclass import dataclass
-from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, exhausted
+from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where, exhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +345,18 @@ def _report_unexpected(error: BaseException) -> int:
     if wrapped is not None:
         output.print_error(wrapped, as_json=context.current().json_errors)
         return wrapped.exit_code
+    unexpected = f"unexpected {type(error).__name__}" + (f": {first_line}" if first_line else "")
+    from runloop.cli.shadowing import shadowing
+
+    if isinstance(error, AttributeError | ImportError) and (file := shadowing(sys.modules, os.environ)) is not None:
+        wrapped = InvalidInput(
+            f"PYTHONPATH puts another module before the one that Runloop was installed with: {unexpected}",
+            code="runloop.shadowed", where=Where(file=file), hint="start it without that directory: env -u PYTHONPATH rlp …",
+        )  # fmt: skip
+        output.print_error(wrapped, as_json=context.current().json_errors)
+        return wrapped.exit_code
     wrapped = RunloopError(
-        f"unexpected {type(error).__name__}" + (f": {first_line}" if first_line else ""),
+        unexpected,
         code="runloop.internal",
         hint="This is a defect in Runloop. Run the same command with RUNLOOP_DEBUG=1 to see the traceback, and report it.",
     )

@@ -187,6 +187,16 @@ def test_what_the_system_has_no_more_of_is_not_called_a_defect(capsys, verb, err
     assert "ulimit" in printed
 
 
+def test_a_module_that_python_path_puts_before_ours_is_named_and_not_called_a_defect(tmp_path):
+    (tmp_path / "yaml.py").write_text("")
+    env = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-P", "-m", "runloop", "run", "assistant"]
+    result = subprocess.run(command, capture_output=True, env=env, cwd=tmp_path, text=True, check=False)
+    first, place, hint = result.stderr.splitlines()
+    assert (result.returncode, first.startswith("error[runloop.shadowed]: PYTHONPATH "), place) == (2, True, f"  at {tmp_path / 'yaml.py'}")
+    assert "env -u PYTHONPATH rlp" in hint
+
+
 def test_a_full_disk_is_named_with_the_file_and_what_to_do(capsys, verb):
     verb(raises(OSError(28, "No space left on device", "/srv/state")))
     assert main.main(["try"]) == 3
