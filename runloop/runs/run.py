@@ -348,12 +348,12 @@ class Run:
             if attempt.status is not None:
                 self.labels.put(attempt.node, attempt.taint.union(*(crossing.taint for crossing in attempt.crossings)))
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
+        if event is not None:  # it ends so, whatever its attempts had spent
+            self._gates.reopen(commands)
+            return self._step(event) or commands
         for attempt in self.under_way.left_open.values():
             spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
             commands += self._plan.step(spent, now_ms or 0)
-        if event is not None:
-            self._gates.reopen(commands)
-            commands = self._step(event) or commands
         return commands
 
     def _step(self, event: Event) -> list[Command]:

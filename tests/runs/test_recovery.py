@@ -514,6 +514,23 @@ async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for
         assert kinds[-4:] == ["run.recovered", "effect.unknown", "node.finished", "run.finished"]
 
 
+@pytest.mark.parametrize("cancelled", ["before it is taken up", "as it is taken up"])
+async def test_a_run_that_had_overdrawn_its_budget_when_its_process_died_is_cancelled_where_somebody_cancelled_it(bench, cancelled):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('p').text}\n", caps="model = true")
+        run = await b.submit(ONE.replace("nodes:", "policy: {budget_tokens: 10}\nnodes:"))
+        run.recorder.subscribe(lambda record: run.halt() if record["kind"] == "effect.completed" else None)
+        with pytest.raises(RunHalted):
+            await b.manager.drive(run)
+        if cancelled == "before it is taken up":
+            await run.cancel("enough")
+        await run.recorder.settled(60)
+
+        result = await b.manager.drive(await b.manager.recover(run.run_id, ending="enough"))
+
+        assert (result.status, result.reason) == ("cancelled", "enough")
+
+
 async def test_what_was_asked_has_its_end_also_where_this_process_finds_it_out_by_itself(bench, desk):
     async with bench(operator=desk(True), rules=RunRules(evict_after_ms=0)) as b:
         run_id = await interrupted_while_it_sends(b)
