@@ -320,7 +320,9 @@ class Run:
     async def _take_up(self, recorded: RecordedRun) -> None:
         """Go on from the record: what had ended stays, what was under way is re-run, what was cancelled meanwhile ends."""
         await judge_all(self.opening, recorded)
-        event = None if self._inbox.empty() else self._inbox.first()
+        event: Event | BaseException | None = Tick()
+        while isinstance(event, Tick):  # a pause meanwhile ends nothing
+            event = None if self._inbox.empty() else self._inbox.first()
         if isinstance(event, BaseException):
             raise event
         self.book.restore(recorded)

@@ -110,6 +110,27 @@ def _unconfigured(_args, _ctx):
     raise CallError(CallErrorKind.UNAVAILABLE, "no model is configured", code="model.unconfigured")
 
 
+async def test_a_run_that_is_paused_and_resumed_while_its_record_is_judged_goes_on(bench, monkeypatch):
+    """As of a large output whose contract takes long to check."""
+    async with bench() as b:
+        b.agent("one", ASKS, caps="model = true")
+        b.agent("other", "@agent\ndef run(after):\n    return {'out': after}\n", ports_in=("after",))
+        held = b.model.hold = asyncio.Event()
+        two = INNER.replace("}]", '}, {id: next, use: "agent:one"}]').replace("edges: []", "edges: [{from: deep.out, to: next.after}]")
+        run = await b.submit(two.replace('"agent:one"}]', '"agent:other"}]'))
+        driving = asyncio.create_task(b.manager.drive(run))
+        await held.wait()
+        await died(b, driving)
+        again = await b.manager.recover(run.run_id)
+
+        async def judge_all(_opening, _recorded):
+            await pause(again, "lunch")
+            await resume(again, "back")
+
+        monkeypatch.setattr("runloop.runs.run.judge_all", judge_all)
+        assert (await asyncio.wait_for(b.manager.drive(again), 60)).status == "succeeded"
+
+
 async def test_a_run_that_is_paused_while_it_waits_leaves_memory_once_the_pause_is_on_record(bench):
     async with bench(rules=RunRules(park_after_ms=300)) as b:
         b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
