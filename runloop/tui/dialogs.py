@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from runloop.errors import RunloopError
-from runloop.text import clean, clean_line, display_width
+from runloop.text import broken, clean, clean_line, display_width
 from runloop.tui.changing import Change, confirmed
 from runloop.tui.deciding import Decision, choices, decide, needs_comment
 from runloop.tui.draw_runs import asked_lines
@@ -140,8 +140,8 @@ class Typed(Over[bool], Generic[_Wanted]):
         line_in = Input(id="decision", disabled=True)
         return super().framed(title, keys, *below, Static("", id="choices", markup=False), Static("", id="problem", markup=False), line_in)
 
-    def choices(self, width: int) -> Sequence[str]:
-        """What may be typed."""
+    def choices(self, width: int, room: int) -> Sequence[str]:
+        """What may be typed, in so many lines if that is possible."""
         raise NotImplementedError
 
     def read(self, typed: str) -> _Wanted | None:
@@ -164,7 +164,7 @@ class Typed(Over[bool], Generic[_Wanted]):
     def on_panel_resized(self, event: Panel.Resized) -> None:
         """Lines are broken for the width there is."""
         super().on_panel_resized(event)
-        self.query_one("#choices", Static).update("\n".join(self.choices(self.query_one(Panel).size.width)))
+        self.query_one("#choices", Static).update("\n".join(self.choices(self.query_one(Panel).size.width, self.size.height // 4)))
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Decide."""
@@ -233,9 +233,9 @@ class Asking(Typed[Decision]):
         """Everything that the decision is about."""
         return asked_lines(self.shown, width)
 
-    def choices(self, width: int) -> Sequence[str]:
+    def choices(self, width: int, room: int) -> Sequence[str]:
         """The answers, or what is asked for behind one."""
-        return choice_lines(self.shown, width) if self._incomplete is None else [_WHAT_CHANGES]
+        return choice_lines(self.shown, width, room) if self._incomplete is None else [_WHAT_CHANGES]
 
     def read(self, typed: str) -> Decision | None:
         """The decision, or None where a second line is needed."""
@@ -271,7 +271,7 @@ class Changing(Typed[Change]):
         """What it is about."""
         return self._lines(width)
 
-    def choices(self, _width: int) -> Sequence[str]:
+    def choices(self, _width: int, _room: int) -> Sequence[str]:
         """The verb."""
         return [f"{self._change.verb} [reason]"]
 
@@ -284,16 +284,20 @@ class Changing(Typed[Change]):
         return error.message if error.code == "run.ended" else ""
 
 
-def choice_lines(shown: Mapping[str, Any], width: int) -> list[str]:
-    """What may be typed and what it means, as many a line as have room; no choice is torn apart."""
+def choice_lines(shown: Mapping[str, Any], width: int, room: int) -> list[str]:
+    """What may be typed and what it means, as many a line as fit; where that takes more lines than ``room``, the words alone."""
     lines: list[str] = []
-    for word, meaning in choices(shown):
+    allowed = choices(shown)
+    for word, meaning in allowed:
         told = clean_line(f"{word} = {meaning}")
         if lines and display_width(lines[-1]) + 3 + display_width(told) <= width:
             lines[-1] += f"   {told}"
         else:
-            lines.append(told)
-    return lines
+            lines += broken(told, width)
+    if len(lines) <= room:
+        return lines
+    short = f"1 to {len(allowed)} = the option above" if shown["type"] == "question" else ", ".join(word for word, _ in allowed)
+    return broken(short, width)
 
 
 def failure(error: RunloopError) -> Lines:

@@ -184,3 +184,17 @@ async def test_a_long_option_is_there_whole_and_passes_for_no_other(screen, feed
     page = [row.plain for row in screen.app.screen.query_one("Panel").page.rows]
     assert "".join(each.strip() for each in page).count("red") == 20
     assert [each[:5] for each in page if each.strip()[:2] in {"1)", "2)"}] == ["  1) ", "  2) "]
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24)])
+@pytest.mark.parametrize("which", ["colour", "send"])
+async def test_however_much_may_be_typed_what_it_is_about_can_be_read_and_answered(screen, feed, size, which):
+    feed.opened[0]["options"] = [f"the option of the number {number}" for number in range(1, 21)]
+    feed.opened[1]["scopes"] = ["once", "run", "opening", "always"]
+    feed.board.list_approvals([each for each in feed.opened if each["node"] == which])
+    await screen.pilot.resize_terminal(*size)
+    await screen.settled()
+    await screen.press("a")
+    assert screen.app.screen.query_one("Panel").size.height >= size[1] // 3
+    assert ("1 to 20" if which == "colour" else "yes") in screen.text
+    assert "your decision" in screen.text
