@@ -39,6 +39,8 @@ class LiveFeed:
     mask: Callable[[Any], Any] = lambda value: value
     mode: str = "LIVE"
     _client: Client | None = None
+    _lost: RunloopError | None = None
+    """Why the connection ended that was there last, or could not be made."""
     _board: Board = field(default_factory=Board)
     _changed: Callable[[], None] = lambda: None
     _wanted: dict[str, int] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class LiveFeed:
                 error = _first(group)
                 if isinstance(error, Denied):
                     raise error from None
+                self._lost = error
                 there_is_none = error.code == "daemon.unavailable"
                 board.lose("no daemon answers: `rlp up` starts one" if there_is_none else f"{error.message}: {error.hint}")
                 changed()
@@ -215,9 +218,11 @@ class LiveFeed:
         return became(change, await self._connected().ask(change.verb, **change.fields()))
 
     def _connected(self) -> Client:
-        if self._client is None:
-            raise Unavailable("no daemon answers", code="daemon.unavailable", hint="start one with `rlp up`")
-        return self._client
+        if self._client is not None:
+            return self._client
+        if self._lost is not None:
+            raise self._lost.with_traceback(None)
+        raise Unavailable("no daemon answers", code="daemon.unavailable", hint="start one with `rlp up`")
 
 
 _NO_TOKEN = "run it as the daemon's user, who can read the token, and outside of a sandbox"  # noqa: S105 - a hint

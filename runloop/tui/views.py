@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Final
 
 from runloop.dataclass import dataclass
-from runloop.text import clean_line, span
+from runloop.text import clean_line, display_width, fitted, span
 from runloop.tui.board import Board
 from runloop.tui.draw_daemon import library_page, metrics_page
 from runloop.tui.draw_run import NO_RUN, ladder_page, log_page, plan_page, timeline_page
@@ -19,6 +19,8 @@ NAMES: Final = ("Runs", "Plan", "Time", "Ladder", "Log", "Inbox", "Metrics", "Li
 OF_A_RUN: Final = frozenset({"Plan", "Time", "Ladder", "Log"})
 FILTERED: Final = frozenset({"Runs", "Ladder", "Log", "Inbox"})
 """Views with a filter, each its own."""
+_WHY_LOST: Final = 12
+"""Columns from which on it is worth to begin saying why there is no connection."""
 KEYS: Final = (
     ("1 to 9", "go to a view"),
     ("Tab, Shift+Tab", "the next view, the one before"),
@@ -113,23 +115,25 @@ def status_text(board: Board, viewing: Viewing, mode: str, width: int, now_ms: i
     waits, run, link = len(board.approvals), viewing.run_id, "" if board.status else board.link
     silent = board.silent_ms(now_ms)
     pieces = [  # text, style, and its place among what goes: the greatest first
-        (" NO DAEMON ", "error", 0) if board.lost else (f" {mode} ", "head", 0),
-        (f" {len(active)} of {len(board.runs)}{'+' if board.older else ''} runs active ", "", 5),
-        (f" agents:{_known(agents)} queue:{_known(queued)} ", "dim", 6),
+        (" NOT CONNECTED ", "error", 0) if board.lost else (f" {mode} ", "head", 0),
+        ("" if board.lost else f" {len(active)} of {len(board.runs)}{'+' if board.older else ''} runs active ", "", 5),
+        ("" if board.lost else f" agents:{_known(agents)} queue:{_known(queued)} ", "dim", 6),
         (f" run {run[:8]} " if run is not None else "", "accent", 4),
         (f" {waits} WAIT FOR YOU (a) " if waits else "", "waiting", 1),
         (f" DAEMON SILENT {span(silent)} " if silent is not None else "", "error", 1),
         (" VIEW PAUSED (.) " if paused else "", "waiting", 1),
         (f" FILTER {clean_line(viewing.words)} " if viewing.words else "", "accent", 2),
-        (f" {clean_line(link)} " if link else "", "error" if mode == "LIVE" else "dim", 3),
+        (f" {clean_line(link)} " if link and not board.lost else "", "error" if mode == "LIVE" else "dim", 3),
     ]
-    return [(text, style) for text, style, _ in fitting((piece for piece in pieces if piece[0]), width)]
+    shown = [(text, style) for text, style, _ in fitting((piece for piece in pieces if piece[0]), width)]
+    room = width - sum(display_width(text) for text, _ in shown)
+    return [*shown, (f" {fitted(clean_line(link), room - 2)} ", "error")] if board.lost and room > _WHY_LOST else shown
 
 
 def news(board: Board, now_ms: int, *, run_id: str | None, seen: str, decides: str | None) -> str:
     """What somebody has to know who sees nothing but a sheet, of a run that was ``seen`` in a state, on which something is decided."""
     run, silent = board.runs.get(run_id or ""), board.silent_ms(now_ms)
-    told = [f"NO DAEMON: {board.link}"] if board.lost else [f"DAEMON SILENT {span(silent)}"] if silent is not None else []
+    told = [f"NOT CONNECTED: {board.link}"] if board.lost else [f"DAEMON SILENT {span(silent)}"] if silent is not None else []
     if run is not None and run.state in ENDED and run.state != seen:
         told.append(f"run {run.run_id[:8]} has ended meanwhile: {run.state}")
     elif decides is not None and decides not in board.approvals:

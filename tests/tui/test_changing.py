@@ -130,13 +130,13 @@ async def test_commands_have_names_in_the_palette(screen, feed):
 @pytest.mark.parametrize("keys", [["question_mark"], ["a"], ["x"], ["4", "enter"], ["w"]])
 async def test_on_every_sheet_it_is_said_that_the_daemon_is_gone(screen, feed, keys):
     await screen.press(*keys)
-    assert "NO DAEMON" not in screen.text
+    assert "NOT CONNECTED" not in screen.text
     feed.board.lose("no daemon answers: `rlp up` starts one")
     await screen.happens()
-    assert "NO DAEMON: no daemon answers: `rlp up` starts one" in " ".join(screen.text.split())
+    assert "NOT CONNECTED: no daemon answers: `rlp up` starts one" in " ".join(screen.text.split())
     feed.board.know(link="connected")
     await screen.happens()
-    assert "NO DAEMON" not in screen.text
+    assert "NOT CONNECTED" not in screen.text
 
 
 @pytest.mark.parametrize("keys", [["a"], ["x"], ["4", "enter"], ["w"]])
@@ -166,7 +166,7 @@ async def test_a_view_that_is_held_still_says_that_the_daemon_is_gone_and_what_w
     feed.board.lose("no daemon answers: `rlp up` starts one")
     await screen.happens()
     status = screen.text.splitlines()[-2]
-    assert ("NO DAEMON" in status, "3 WAIT FOR YOU" in status, "VIEW PAUSED (.)" in status) == (True, True, True)
+    assert ("NOT CONNECTED" in status, "3 WAIT FOR YOU" in status, "VIEW PAUSED (.)" in status) == (True, True, True)
     assert screen.text.splitlines()[1:-2] == before
 
 
@@ -174,7 +174,13 @@ async def test_a_narrow_screen_has_room_to_say_that_the_daemon_is_gone(screen, f
     await screen.pilot.resize_terminal(30, 10)
     feed.board.lose("no daemon answers: `rlp up` starts one")
     await screen.happens()
-    assert screen.text.splitlines()[-2] == " NO DAEMON"
+    assert screen.text.splitlines()[-2].startswith(" NOT CONNECTED ")
+    await screen.pilot.resize_terminal(80, 24)
+    feed.board.lose(
+        "the daemon is Runloop 0.2.0 and this program is 0.1.0: use the program that was installed with the daemon, or restart it"
+    )
+    await screen.happens()
+    assert screen.text.splitlines()[-2].endswith("  the daemon is Runloop 0.2.0 and this progr…")
 
 
 async def test_a_long_option_is_there_whole_and_passes_for_no_other(screen, feed):

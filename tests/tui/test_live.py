@@ -194,3 +194,22 @@ async def test_nothing_is_changed_where_no_daemon_is():
     with pytest.raises(Unavailable) as caught:
         await LiveFeed(lambda: None).change(Change("pause", "x"))
     assert caught.value.code == "daemon.unavailable"
+
+
+async def test_who_wants_something_while_there_is_no_connection_is_told_why():
+    class OtherVersion:
+        async def __aenter__(self):
+            raise Unavailable("the daemon is another version", code="daemon.version", hint="restart it")
+
+        async def __aexit__(self, *_error):
+            raise AssertionError
+
+    feed, changed = LiveFeed(OtherVersion), asyncio.Event()
+    filling = asyncio.create_task(feed.fill(Board(), changed.set))
+    await changed.wait()
+    with pytest.raises(Unavailable) as caught:
+        await feed.change(Change("pause", "x"))
+    assert (caught.value.code, caught.value.hint) == ("daemon.version", "restart it")
+    filling.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await filling
