@@ -162,8 +162,11 @@ _SAY: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "fact.superseded": lambda data: f"fact {data['fact']} got a new value",
     "fact.forgotten": lambda data: f"fact {data['fact']} forgotten",
     "message.imported": lambda data: f"mail {data['subject']!r} read" + (f", sent {data['date']}" if data.get("date") else ""),
+    "message.removed": lambda data: f"a message forgotten: it is gone from {data['mailbox']}",
     "appointment.imported": lambda data: f"appointment {data['summary']!r} read",
+    "appointment.removed": lambda data: f"an appointment forgotten: it is gone from {data['path']}",
     "commit.imported": lambda data: f"commit {data['commit'][:12]} read: {data['subject']}",
+    "commit.removed": lambda data: f"commit {data['commit'][:12]} forgotten: it is gone from {data['repository']}",
     "command.imported": lambda data: f"command line of {data['shell']} read",
     "runs.archived": lambda data: f"{data['events']} records of runs archived in {data['archive']}",
     "runs.restored": lambda data: f"{data['events']} records of runs taken back from {data['archive']}",
@@ -172,4 +175,5 @@ _SAY: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "files.put_back": lambda data: f"files of run {data['run'][:8]} put back: {', '.join(each['path'] for each in data['files'])}",
     "replay.reported": lambda data: f"run {data['run'][:8]} replayed: {'as recorded' if data['matches'] else 'it diverged'}",
     "archive.imported": lambda data: f"archive with {len(data['runs'])} runs imported",
+    "privileged.read": lambda data: f"read without masks by {data['what']}: {data['subject']} ({data['reason']})",
 }

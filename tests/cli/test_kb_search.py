@@ -76,12 +76,12 @@ def test_a_mistaken_query_finds_what_it_can_and_says_what_is_wrong(rlp, notes):
 
 def test_vectors_are_made_on_request_and_find_misspelt_words(rlp, notes):
     assert found(rlp("search", "lanch prodct")[1]) == []
-    assert rlp("kb", "embed", "--status", "--table")[1] == "no vectors yet of 2 documents; embedder hashed-2\n"
+    assert rlp("kb", "embed", "--status", "--table")[1] == "no vectors yet of 2 documents; embedder hashed-3\n"
     code, out, _ = rlp("kb", "embed", "--limit", "1")
     assert (code, json.loads(out)["made"], json.loads(out)["embedded"]) == (0, 1, 1)
     assert "1 of 2 documents have a vector" in rlp("search", "lanch prodct")[2]
     code, out, _ = rlp("kb", "embed", "--table")
-    assert out == "1 made, 0 removed\n2 of 2 documents have a vector (384 numbers, hashed-2, sqlite-vec)\n"
+    assert out == "1 made, 0 removed\n2 of 2 documents have a vector (384 numbers, hashed-3, sqlite-vec)\n"
     code, out, err = rlp("search", "lanch prodct")
     assert (found(out), err) == (["plan.md"], "")
     assert found(rlp("search", "lanch prodct", "--words")[1]) == []

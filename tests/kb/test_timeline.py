@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from runloop.events import NewEvent, run_event
+from runloop.events import KINDS, RUN_KINDS, NewEvent, run_event
 from runloop.events import records as r
 from runloop.kb.derived import contact_key
-from runloop.kb.timeline import Span
+from runloop.kb.timeline import _SAY, Span
 
 ADA = f"contact:{contact_key('ada@example.com')}"
 
@@ -56,6 +56,20 @@ def test_times_bound_a_timeline_and_the_newest_are_kept(told):
     assert told.timeline(None, Span(limit=5))[1] is False
     with told.at(3) as past:
         assert [number for number, _ in said(past)] == [1, 2, 3]
+
+
+def test_what_was_read_without_masks_and_what_is_gone_is_told_as_that(told):
+    read = {"what": "kb export", "subject": "jsonl", "reason": "moving house", "uid": 1000}
+    gone = {"commit": "a" * 40, "repository": "/r", "reason": "gone"}
+    told.ledger.append([NewEvent("privileged.read", read, "user"), NewEvent("commit.removed", gone, "user")])
+    assert [what for _, what in said(told)[-2:]] == [
+        "read without masks by kb export: jsonl (moving house)",
+        "commit aaaaaaaaaaaa forgotten: it is gone from /r",
+    ]
+
+
+def test_every_kind_of_event_that_is_no_record_of_a_run_has_its_words():
+    assert set(KINDS) - set(RUN_KINDS) - set(_SAY) == set()
 
 
 def test_what_was_erased_is_told_as_that(told):

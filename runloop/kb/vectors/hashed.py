@@ -25,7 +25,7 @@ _KNOWN_WORDS = 20_000
 class HashedEmbedder:
     """See the module; has no state."""
 
-    identity = "hashed-2"
+    identity = "hashed-3"
     floor = 0.18
     weight = 0.5
     max_chars = 20_000
