@@ -14,6 +14,8 @@ from runloop.kb.queries.request import decoded
 from runloop.kb.queries.statement import MAX_HEAP, answer, greedy
 
 MAX_MEMORY = 512 * 1024 * 1024  # bytes beyond what the process takes when it starts
+STATM = "/proc/self/statm"
+_TAKEN_AT_MOST = 256 * 1024 * 1024  # more than it takes when it starts, where no /proc says how much that is
 
 
 def main() -> None:
@@ -37,13 +39,19 @@ def _error(error: RunloopError) -> dict[str, Any]:
 def _confine(seconds: float) -> None:
     """Bound memory and processor time, whatever the statement makes of them: a parent that dies leaves nothing running."""
     apsw.hard_heap_limit(MAX_HEAP)
-    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - no path to build
-        pages = int(statm.read().split()[0])
-    most = pages * resource.getpagesize() + MAX_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    time = int(seconds) + 5
-    resource.setrlimit(resource.RLIMIT_CPU, (time, time))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for what, value in ((resource.RLIMIT_AS, _taken() + MAX_MEMORY), (resource.RLIMIT_CPU, int(seconds) + 5), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(what)[1]
+        most = value if hard == resource.RLIM_INFINITY else min(value, hard)  # the hard limit cannot be raised
+        resource.setrlimit(what, (most, most))
+
+
+def _taken() -> int:
+    """Bytes of addresses that this process has."""
+    try:
+        with open(STATM, encoding="ascii") as statm:  # noqa: PTH123 - no path to build
+            return int(statm.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return _TAKEN_AT_MOST
 
 
 if __name__ == "__main__":

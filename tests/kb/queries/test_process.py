@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from runloop.kb.errors import QueryLimit, QueryRefused
+from runloop.kb.queries import answering
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor
 
 
@@ -49,6 +52,18 @@ def test_what_is_wrong_comes_back_with_its_code_and_hint(filled, sql, error):
         filled.query(sql)
     assert caught.value.code.startswith("kb.")
     assert caught.value.hint
+
+
+def test_where_no_proc_is_and_the_limits_are_lower_already_a_statement_is_confined_all_the_same(monkeypatch):
+    kept = {resource.RLIMIT_AS: resource.RLIM_INFINITY, resource.RLIMIT_CPU: 3, resource.RLIMIT_CORE: 0}
+    made = {}
+    monkeypatch.setattr(answering, "STATM", "/nowhere")
+    monkeypatch.setattr(answering.apsw, "hard_heap_limit", lambda _bytes: 0)
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (kept[what], kept[what]))
+    monkeypatch.setattr(resource, "setrlimit", made.__setitem__)
+    answering._confine(10)
+    most, cpu = made[resource.RLIMIT_AS][1], made[resource.RLIMIT_CPU]
+    assert (answering.MAX_MEMORY < most < 2 * answering.MAX_MEMORY, cpu) == (True, (3, 3))
 
 
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
