@@ -2,7 +2,7 @@
 
 Times and costs never make two runs differ: they are told, and whoever reads them judges. A run's own ids stand in what it said and was
 told (in the outputs of nested openings, in Message-IDs, in handles of secrets); before the comparison they are replaced by the same words
-on both sides, and the numbers of events that calls added are left out.
+on both sides, and the numbers of events that calls added and what models said of the cost are left out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from runloop.runs.own_ids import OwnIds, own_ids
 
 _ADDS_EVENT = frozenset({"emit.artifact", "kb.propose"})
 """Calls that are told the number of the event that they added to this machine's ledger."""
+_COSTS = frozenset({"tokens_in", "tokens_out", "usd", "cached"})
+"""What an answer of a model says of its cost."""
 MAX_DIFFERENCES = 50
 """Of one node's outputs, at most so many places are listed."""
 
@@ -225,8 +227,9 @@ def _told(named: _Named, call: Crossing | None) -> Any:
     if call is None:
         return None
     failure, result = call.failure, call.result
-    if call.name in _ADDS_EVENT and isinstance(result, Mapping):
-        result = {key: value for key, value in result.items() if key != "event_id"}
+    own = {"event_id"} if call.name in _ADDS_EVENT else _COSTS if call.name.startswith("model.") else ()
+    if own and isinstance(result, Mapping):
+        result = {key: value for key, value in result.items() if key not in own}
     return named.ids.neutral({"result": result} if failure is None else {"error": {"code": failure.reason, "message": failure.message}})
 
 

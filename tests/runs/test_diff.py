@@ -48,6 +48,20 @@ async def test_a_run_is_the_same_as_itself_and_as_a_later_one_that_did_the_same(
         assert diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[0])).same is True
 
 
+async def test_what_an_answer_cost_makes_no_run_another_one(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        runs = []
+        for usage in ((10, 5, 250), (0, 0, None)):
+            b.model.prompts.clear()
+            b.model.usage = usage
+            runs.append((await b.run(TEXT)).run_id)
+
+        found = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[1]))
+
+        assert (found.same, found.nodes[0].tokens, found.nodes[0].first_call) == (True, (15, 0), None)
+
+
 async def test_another_answer_is_named_and_what_came_of_it(bench):
     async with bench() as b:
         b.agent("relay", RELAY, caps="model = true")
