@@ -116,7 +116,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "kb import notes": ("kb import notes nothing", STORE, 115),
     "kb import mail": ("kb import mail nothing", {*STORE, "email.message"}, 120),
     "kb import shell": ("kb import shell nothing", STORE, 115),
-    "kb import calendar": ("kb import calendar nothing", STORE, 115),
+    "kb import calendar": ("kb import calendar nothing", STORE, 116),
     "kb import git": ("kb import git nothing", STORE, 113),
     "kb import events": ("kb import events nothing", STORE, 110),
     "kb poison list": ("kb poison list", STORE, 102),

@@ -12,14 +12,16 @@ from blake3 import blake3
 if TYPE_CHECKING:
     from icalendar import Event
 
+    from runloop.kb.importers.calendar.zones import Zones
+
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _RULES = ("RRULE", "EXRULE", "RDATE", "EXDATE")
 _SAFE = {0: "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 _MISSING = "no UID; its content stands for it"
 
 
-def read_appointment(text: str) -> dict[str, Any]:
-    """The payload without the place it was read from; raises ValueError where the block is none."""
+def read_appointment(text: str, zones: Zones) -> dict[str, Any]:
+    """The payload without the place it was read from, with ``zones`` for names known nowhere else; ValueError where the block is none."""
     from icalendar import Event
 
     _look_up_zones()
@@ -32,10 +34,10 @@ def read_appointment(text: str) -> dict[str, Any]:
     if not uid:
         uid = blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
         problems.append(_MISSING)
-    starts, ends = _moment(event, "DTSTART", problems), _moment(event, "DTEND", problems)
+    starts, ends = _moment(event, "DTSTART", zones, problems), _moment(event, "DTEND", zones, problems)
     if ends is None and starts is not None:
-        ends = _after(event, problems)
-    occurrence = _moment(event, "RECURRENCE-ID", problems)
+        ends = _after(event, zones, problems)
+    occurrence = _moment(event, "RECURRENCE-ID", zones, problems)
     where = None if occurrence is None else occurrence["at"] + (f" {occurrence['zone']}" if occurrence.get("zone") else "")
     people = _all(event, "ATTENDEE")
     organizer = next(iter(_all(event, "ORGANIZER")), None)
@@ -90,21 +92,23 @@ def _text(event: Event, name: str) -> str:
     return "" if value is None else str(value).translate(_SAFE).strip()
 
 
-def _moment(event: Event, name: str, problems: list[str]) -> dict[str, Any] | None:
+def _moment(event: Event, name: str, zones: Zones, problems: list[str]) -> dict[str, Any] | None:
     """A date or a time as it stands there, with its Unix milliseconds: of a day or a time without a zone, as if it were in UTC."""
     value = next(iter(_all(event, name)), None)
     when = getattr(value, "dt", None)
     if not isinstance(when, dt.date):
         return None
     zone = str(value.params.get("TZID", "")).translate(_SAFE) or None  # type: ignore[union-attr]
-    return _shown(when, zone, problems)
+    return _shown(when, zone, zones, problems)
 
 
-def _shown(when: dt.date, zone: str | None, problems: list[str]) -> dict[str, Any]:
+def _shown(when: dt.date, zone: str | None, zones: Zones, problems: list[str]) -> dict[str, Any]:
     if not isinstance(when, dt.datetime):
         midnight = dt.datetime(when.year, when.month, when.day, tzinfo=dt.UTC)
         return {"at": when.isoformat(), "ms": _ms(midnight)}
     local = when.replace(tzinfo=None).isoformat()
+    if when.tzinfo is None and zone is not None:
+        when = when.replace(tzinfo=zones.find(zone))
     if when.tzinfo is None and zone is not None:
         problems.append(f"time zone {zone[:80]!r} is not known")
         return {"at": local, "zone": zone}
@@ -120,7 +124,7 @@ def _ms(when: dt.datetime) -> int:
         return (when.replace(tzinfo=dt.UTC) - _EPOCH) // dt.timedelta(milliseconds=1)
 
 
-def _after(event: Event, problems: list[str]) -> dict[str, Any] | None:
+def _after(event: Event, zones: Zones, problems: list[str]) -> dict[str, Any] | None:
     """The end that follows from a duration."""
     duration = getattr(next(iter(_all(event, "DURATION")), None), "dt", None)
     start = next(iter(_all(event, "DTSTART")), None)
@@ -128,7 +132,7 @@ def _after(event: Event, problems: list[str]) -> dict[str, Any] | None:
         return None
     zone = str(start.params.get("TZID", "")).translate(_SAFE) or None
     try:
-        return _shown(start.dt + duration, zone, problems)
+        return _shown(start.dt + duration, zone, zones, problems)
     except OverflowError:
         problems.append("DURATION: it ends after the year 9999")
         return None

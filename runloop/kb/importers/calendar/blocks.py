@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 MAX_BYTES = 16 * 1024 * 1024  # of one appointment
+MAX_ZONE_BYTES = 64 * 1024  # of one time zone; what is longer is passed over
 MAX_DEPTH = 8  # of components inside one
+_ZONE = "VTIMEZONE"
 _LONGEST_SHOWN = 60
 
 
 class Block(NamedTuple):
-    """A component from its ``BEGIN`` line to its end, with what is inside of it left out; or why it cannot be used."""
+    """A component from its ``BEGIN`` line to its end, with what is inside of all but time zones left out; or why it is of no use."""
 
     line: int
     name: str
@@ -20,7 +22,7 @@ class Block(NamedTuple):
 
 
 def blocks(lines: Iterable[tuple[int, bytes]]) -> Iterator[Block]:
-    """Every component of the calendars but time zones; alarms and the like inside of one are passed over."""
+    """Every component of the calendars; alarms and the like inside of one are passed over."""
     reader = _Reader()
     for number, line in lines:
         word, _, name = line.strip().upper().decode("ascii", "replace").partition(":")
@@ -55,6 +57,7 @@ class _Reader:
             self._begun, self._inner, self._held, self._size = (number, name), [], [line], len(line)
         elif len(self._inner) < MAX_DEPTH:
             self._inner.append(name)
+            self._hold(line)
         else:
             yield Block(*self._begun, problem=f"components are nested deeper than {MAX_DEPTH}")
             self._begun = None
@@ -68,23 +71,28 @@ class _Reader:
             return
         elif self._inner:
             if name == self._inner[-1]:
+                self._hold(line)
                 self._inner.pop()
         elif name == self._begun[1]:
-            if self._size > MAX_BYTES:
-                yield Block(*self._begun, problem=f"{self._size} bytes; the limit is {MAX_BYTES}")
-            elif name != "VTIMEZONE":
+            if self._size <= (MAX_ZONE_BYTES if name == _ZONE else MAX_BYTES):
                 yield Block(*self._begun, b"\r\n".join([*self._held, line]))
+            elif name != _ZONE:
+                yield Block(*self._begun, problem=f"{self._size} bytes; the limit is {MAX_BYTES}")
             self._begun = None
 
     def other(self, number: int, line: bytes) -> Iterator[Block]:
         """A line of a component, or of nothing."""
-        if self._begun is not None and not self._inner:
-            self._size += len(line)
-            if self._size <= MAX_BYTES:
-                self._held.append(line)
+        if self._begun is not None:
+            self._hold(line)
         elif not self._in_calendar and line.strip() and not self._stray:
             self._stray = True
             yield Block(number, "", problem="not a calendar: no BEGIN:VCALENDAR before it")
+
+    def _hold(self, line: bytes) -> None:
+        if self._begun is not None and (self._begun[1] == _ZONE or not self._inner):
+            self._size += len(line)
+            if self._size <= MAX_BYTES:
+                self._held.append(line)
 
     def unfinished(self, before: str) -> Iterator[Block]:
         """What began and did not end."""

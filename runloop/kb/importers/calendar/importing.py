@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from runloop.kb.import_projections import digest_of
 from runloop.kb.importers.calendar.appointment import read_appointment
 from runloop.kb.importers.calendar.blocks import Block, blocks
+from runloop.kb.importers.calendar.zones import Zones
 from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, file_size, is_folder, opened, shown
@@ -59,14 +60,17 @@ def _calendars(path: Path, report: ImportReport, encoding: str | None) -> Iterat
 def _items(path: Path, report: ImportReport, encoding: str | None) -> Iterator[Item]:
     name = shown(path)
     others: dict[str, int] = {}
+    zones = Zones()
     try:
         with opened(path) as file:
             report.files += 1
             for block in blocks(_lines(file, report)):
-                if block.problem is None and block.name != "VEVENT":
+                if block.problem is None and block.name == "VTIMEZONE":
+                    zones.note(block.data)
+                elif block.problem is None and block.name != "VEVENT":
                     others[block.name] = others.get(block.name, 0) + 1
                 else:
-                    yield _found(name, block, report, encoding)
+                    yield _found(name, block, zones, report, encoding)
     except Unreadable as error:
         yield Refusal(name, error.line, error.message)
         return
@@ -87,12 +91,12 @@ def _lines(file: BinaryIO, report: ImportReport) -> Iterator[tuple[int, bytes]]:
         going_on = not line.endswith(b"\n")
 
 
-def _found(name: str, block: Block, report: ImportReport, encoding: str | None) -> Found | Refusal:
+def _found(name: str, block: Block, zones: Zones, report: ImportReport, encoding: str | None) -> Found | Refusal:
     if block.problem is not None:
         return Refusal(name, block.line, block.problem)
     try:
         text = _text(block.data, encoding)
-        payload = read_appointment(text)
+        payload = read_appointment(text, zones)
     except UnicodeDecodeError as error:
         return Refusal(name, block.line, f"not UTF-8 text: byte 0x{block.data[error.start]:02x}; name its encoding with --encoding")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError) as error:

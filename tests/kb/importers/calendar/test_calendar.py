@@ -212,6 +212,58 @@ def test_a_zone_whose_name_is_that_of_no_file_costs_only_its_moment(kb, file, zo
     assert [each["starts"].get("ms") for each in payloads(kb)] == [None, 1767261600000]
 
 
+OUTLOOK = (  # as Exchange writes a zone that somebody made himself
+    "BEGIN:VTIMEZONE",
+    "TZID:Office\\, with summer time",
+    "BEGIN:STANDARD",
+    "DTSTART:16010101T030000",
+    "TZOFFSETFROM:+0200",
+    "TZOFFSETTO:+0100",
+    "RRULE:FREQ=YEARLY;INTERVAL=1;BYDAY=-1SU;BY",
+    " MONTH=10",
+    "END:STANDARD",
+    "BEGIN:DAYLIGHT",
+    "DTSTART:16010101T020000",
+    "TZOFFSETFROM:+0100",
+    "TZOFFSETTO:+0200",
+    "RRULE:FREQ=YEARLY;INTERVAL=1;BYDAY=-1SU;BYMONTH=3",
+    "END:DAYLIGHT",
+    "END:VTIMEZONE",
+)
+NAMED = '"Office, with summer time"'
+
+
+def test_a_zone_that_only_the_calendar_defines_gives_its_times_their_moment(kb, file):
+    events = (
+        *event(f"DTSTART;TZID={NAMED}:20261120T093000", "SUMMARY:winter"),
+        *event(f"DTSTART;TZID={NAMED}:20260720T093000", "DURATION:PT1H", "SUMMARY:summer", uid="2@x"),
+    )
+    report = import_calendar(kb, [file(calendar(*OUTLOOK, *events))])
+    assert (report.taken, report.remarks) == (2, [])
+    assert [(each["starts"]["ms"], each.get("ends", {}).get("ms")) for each in payloads(kb)] == [
+        (1795163400000, None),
+        (1784532600000, 1784536200000),
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [line.replace("YEARLY", "SECONDLY") for line in OUTLOOK],  # would take for ever
+        [line.replace("INTERVAL=1", "BYHOUR=1,2,3") for line in OUTLOOK],
+        [line.replace(";BYMONTH=3", "") for line in OUTLOOK],
+        [*OUTLOOK[:-1], *OUTLOOK[2:9] * 120, OUTLOOK[-1]],
+        [line.replace("+0100", "soon") for line in OUTLOOK],
+        [OUTLOOK[0], *OUTLOOK[2:]],
+        [*OUTLOOK[:-1], *["X-MORE:" + "x" * 1000] * 100, OUTLOOK[-1]],
+    ],
+)
+def test_a_definition_that_is_none_or_takes_long_costs_only_the_moment(kb, file, lines):
+    report = import_calendar(kb, [file(calendar(*lines, *event(f"DTSTART;TZID={NAMED}:20261120T093000", "SUMMARY:s")))])
+    assert (report.taken, [reason.startswith("time zone") for _, _, reason in report.remarks]) == (1, [True])
+    assert payloads(kb)[0]["starts"] == {"at": "2026-11-20T09:30:00", "zone": NAMED.strip('"')}
+
+
 def test_a_directory_is_read_as_khal_and_radicale_keep_it_and_what_is_gone_from_it_is_forgotten(kb, tmp_path):
     home, cache = tmp_path / "cal" / "home", tmp_path / "cal" / ".Radicale.cache"
     for folder in (home, cache):
