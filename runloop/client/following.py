@@ -68,7 +68,7 @@ class Following:
         if self.end is not None:
             raise StopAsyncIteration
         if self._last is not None and self._seq >= self._last:
-            raise self._unfinished()
+            await self._look_again()
         while True:
             message = await self._next()
             if message.type == RUN_EVENT:
@@ -89,6 +89,20 @@ class Following:
             raise Disconnected("the client is closed", code="bus.closed", hint="connect again", retryable=False) from None
         except Disconnected as error:
             raise self._told or self._lost() from error
+
+    async def _look_again(self) -> None:
+        """Whether the run, which had no end and was in no daemon, has been taken up since. Raises Unavailable where it has not."""
+        try:
+            await self._ask()
+        except Disconnected as error:
+            raise self._told or self._lost() from error
+        if self._last is not None:
+            raise self._unfinished()
+
+    async def _ask(self) -> None:
+        """Ask whether the daemon drives the run, and say that somebody follows it."""
+        found = await self._client.ask("attach", run=self.run_id, attended=self._attended or None)
+        self._last = found["last_seq"] if found["state"] == "unfinished" else None
 
     def _fold(self, record: Record) -> None:
         kind, meta = record["kind"], record["meta"]
@@ -119,13 +133,11 @@ class Following:
     async def _ask_again(self) -> None:
         """Whether the daemon that is there now goes on with the run; and that somebody still follows it."""
         try:
-            found = await self._client.ask("attach", run=self.run_id, attended=self._attended or None)
+            await self._ask()
         except RunloopError:
             return  # not submitted yet, or the connection is gone again, which the subscription tells
-        if found["state"] == "unfinished" and self._sub is not None:
-            self._last = found["last_seq"]
-            if self._last is not None and self._seq >= self._last:
-                self._sub.end(self._unfinished())
+        if self._last is not None and self._seq >= self._last and self._sub is not None:
+            self._sub.end(self._unfinished())
 
     def _unfinished(self) -> Unavailable:
         hint = f"it was cut off, or another process drives it; `rlp show {self.run_id[:8]}` shows what is recorded"

@@ -105,6 +105,20 @@ async def test_an_attached_run_without_an_end_is_what_is_recorded_and_then_that_
     assert (seen, caught.value.code) == ([1, 2], "run.unfinished")
 
 
+async def test_an_attached_run_that_is_taken_up_meanwhile_is_followed_to_its_end(bus, restarted):
+    ledger = Ledger(record(1), record(2))
+    server = await restarted(ledger, "unfinished", 2)
+    async with bus.client() as client:
+        run = await client.attach(RUN)
+        async with run.following() as records, asyncio.timeout(30):
+            seen = [(await anext(records))["seq"] for _ in range(2)]
+            ledger.records.append(record(3, "run.finished", status="succeeded"))
+            serve_attach(server, "succeeded", 3)
+            server.publish(TOPIC, RUN_EVENT, ledger.records[-1])
+            await collect(records, seen)
+            assert (seen, (await run.result()).ok) == ([1, 2, 3], True)
+
+
 async def test_a_daemon_that_stops_and_stays_away_is_named_as_the_reason(bus, restarted):
     server = await restarted(Ledger(record(1)), "running", 1)
     async with bus.client(reconnect_s=0.1) as client, client.handle(RUN).following() as records:
