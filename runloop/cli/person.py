@@ -57,6 +57,10 @@ class TerminalPerson:
         """Whether an approval could be given now."""
         return person_present()
 
+    def has_said_no(self, _question_id: str) -> bool:
+        """Never before it is asked."""
+        return False
+
     async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
         """Show everything the approval is about and wait for a decision; the end of the input is a no."""
         words = {key: scope for scope, (key, _) in _SCOPE_WORDS.items() if scope in request.scopes}

@@ -71,6 +71,10 @@ class PersonWanted:
     terminal: TerminalPerson
     present: bool = True
 
+    def has_said_no(self, question_id: str) -> bool:
+        """As the terminal."""
+        return self.terminal.has_said_no(question_id)
+
     async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
         """Ask. Raises NeedsPerson where nobody is there."""
         self._require(f"node {request.node} waits for an approval of {request.action}", request.node)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runloop.runs.operator import ApprovalRequest
 
 _HINT = "`rlp inbox` lists what is open; somebody else may have answered"
+_PERSON = "operator"
+"""Who decides what was answered here; a grant may have decided it a moment before."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 
 
@@ -171,11 +173,16 @@ class People:
         kind, meta = record["kind"], record["meta"]
         if kind in {"approval.decided", "approval.expired"}:
             changed = meta.get("decision") == CHANGED
+            by_person = kind == "approval.decided" and (meta.get("by") or {}).get("role", _PERSON) == _PERSON
             if not (changed and self._denies(meta["approval_id"])):
-                self._settle(meta["approval_id"], heard=kind == "approval.decided", changed=changed)
+                self._settle(meta["approval_id"], heard=by_person, changed=changed)
         elif kind in _OUTCOMES:
             approval_id = f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}"
             self._settle(approval_id, heard=kind == "effect.completed" and not _by_default(meta.get("result")))
+
+    def has_said_no(self, question_id: str) -> bool:
+        """Whether a run has yet to hear a no about that call, whatever it asked about it last."""
+        return any(self._denies(each) for each in self._given if each == question_id or each.startswith(f"{question_id}/"))
 
     def _denies(self, approval_id: str) -> bool:
         """Whether a run has yet to hear a no, which counts whatever would happen by now."""
@@ -368,6 +375,10 @@ class Person:
         """Whether an approval could be given now."""
         people, root = self.people, self.root
         return people.wait_ms > 0 or (root is not None and (people.followed(root) or people.waits_for_answers(root)))
+
+    def has_said_no(self, question_id: str) -> bool:
+        """Whether somebody answered so while the run was not in memory."""
+        return self.people.has_said_no(question_id)
 
     async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
         """Ask."""

@@ -88,13 +88,13 @@ class ApprovalDesk:
     async def admit(self, call: CallInFlight, prepared: Prepared, ctx: CallContext) -> None:
         """Return when the call may go on. Raises :class:`CallError` ``denied`` with what to change."""
         request = self._request(call, prepared, ctx)
-        admission = admit(request)
-        if admission.decision != "allow" and (granted := self._granted(request)) is not None:
+        admission, refused = admit(request), self.operator.has_said_no(ctx.question_id)  # which counts, whatever would answer by now
+        if not refused and admission.decision != "allow" and (granted := self._granted(request)) is not None:
             await self._pass_by_grant(granted, prepared, ctx, admission)
             return
         if admission.decision == "deny":
             raise _denied(admission, request)
-        if admission.decision == "ask":
+        if admission.decision == "ask" or refused:
             await self._ask(call, prepared, ctx, request, admission)
         elif ctx.question_id not in self.decisions:
             in_advance = admission.rule == "approved_in_advance"

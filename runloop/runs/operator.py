@@ -53,6 +53,10 @@ class Operator(Protocol):
         """Whether an approval could be given now."""
         ...
 
+    def has_said_no(self, question_id: str) -> bool:
+        """Whether a no waits for the run to ask again about that call, as it was or as it is by now."""
+        ...
+
     async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
         """Show the request and wait for the decision."""
         ...
@@ -66,6 +70,10 @@ class Nobody:
     """The operator of a run that nobody watches: no approvals, no answers."""
 
     present = False
+
+    def has_said_no(self, _question_id: str) -> bool:
+        """Nobody does."""
+        return False
 
     async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
         """Refuse; admission denies before it comes to this."""

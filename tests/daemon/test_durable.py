@@ -491,3 +491,17 @@ async def test_who_attaches_to_a_run_that_is_not_in_memory_is_there_when_it_asks
         assert not ending.done(), ending.result()
         await link.ask("answer", approval_id=(await asking)[0]["approval_id"], approved=True)
         assert (await ending)["status"] == "succeeded"
+
+
+async def test_a_no_counts_in_a_parked_run_though_a_grant_would_answer_by_now(daemon):
+    mailing(daemon, parks=0)
+    async with daemon.client() as link, asyncio.timeout(40):
+        other = await parked(link, "mails", patient=True)
+        run_id = await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 2)
+        asked = {each["run_id"]: each["approval_id"] for each in await opened(link)}
+        await link.ask("answer", approval_id=asked[other], approved=True, scope="opening")
+        assert (await ended(link, other))["status"] == "succeeded"
+        await link.ask("answer", approval_id=asked[run_id], approved=False, rationale="not to her")
+        assert (await ended(link, run_id))["status"] == "failed"
+    assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1

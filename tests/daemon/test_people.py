@@ -107,6 +107,32 @@ async def test_what_is_asked_stays_open_while_its_run_is_put_aside_and_the_answe
     assert (runs.people.open_count, runs.states) == (0, ["open", "closed"])
 
 
+@pytest.mark.parametrize("parked", [False, True])
+async def test_an_answer_that_a_grant_came_before_is_said_not_to_be_heard(runs, parked):
+    await (runs.parks if parked else runs.asks)()
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=False)))
+    await settle()
+    meta = {"approval_id": ASKED.approval_id, "decision": "approved", "by": {"role": "grant"}}
+    runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": meta})
+    with pytest.raises(InvalidInput, match="closed before the answer was heard"):
+        await answering
+
+
+async def test_a_no_that_a_run_has_yet_to_hear_is_about_its_call_and_about_no_other(runs):
+    await runs.parks()
+    runs.people.put_aside("run", [question()])
+    person = Person(runs.people, "run")
+    assert not person.has_said_no(ASKED.approval_id)
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=False)))
+    await settle()
+    assert (person.has_said_no(ASKED.approval_id), person.has_said_no("run/a/1/2")) == (True, False)
+    runs.people.bring_back("run")
+    assert not (await runs.people.decide(ASKED)).approved
+    assert not person.has_said_no(ASKED.approval_id)
+    runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": ASKED.approval_id, "by": {"role": "operator"}}})
+    await answering
+
+
 @pytest.mark.parametrize(("stays_open", "answered"), [(True, "it happened"), (False, None)])
 async def test_what_only_a_person_can_say_stays_open_though_nobody_follows_the_run(runs, stays_open, answered):
     runs.people.patient.clear()

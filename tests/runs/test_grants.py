@@ -175,6 +175,9 @@ class Both:
     def __init__(self, scope):
         self.scope, self.shown, self.withdrawn, self.both = scope, [], [], asyncio.Event()
 
+    def has_said_no(self, _question_id):
+        return False
+
     async def decide(self, request):
         self.shown.append(request)
         if len(self.shown) == 2:

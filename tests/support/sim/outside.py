@@ -210,6 +210,9 @@ class Person:
         self.process = process
         self.outside = process.world.outside
 
+    def has_said_no(self, _question_id):
+        return False
+
     async def decide(self, request):
         process = self.process
         process.alive()
