@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from runloop.bundles.archive import SUFFIXES, unpack
 from runloop.bundles.bundle import Bundle, Inspection, inspect_bundle
-from runloop.bundles.errors import BundleInvalid
+from runloop.bundles.errors import BundleInvalid, build_again
 from runloop.bundles.manifest import MANIFEST
 from runloop.bundles.signature import refused, trusted
 from runloop.bundles.tree import IGNORED_DIRS, read_tree
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
 
 _MANIFEST_DEPTH = 4
+_OTHERS = "get it again from who made it; or unpack it, and `rlp agent build` the directory once you trust what is in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +169,10 @@ def _manifests(directory: Path, depth: int) -> Iterator[Path]:
 
 def _invalid(inspection: Inspection, staged: Path, source: Path) -> BundleInvalid:
     """All problems in one error, with the places named as in the source."""
-    texts = []
+    texts, hint = [], inspection.problems[0].hint
+    if str(staged) in hint:
+        hint = hint.replace(build_again(staged), build_again(source)) if source.is_dir() else _OTHERS
     for problem in inspection.problems:
         place = str(problem.where).replace(str(staged), str(source))
         texts.append(f"{problem.message} ({place})" if place else problem.message)
-    return BundleInvalid("; ".join(texts), code="bundle.refused", where=Where(file=str(source)), hint=inspection.problems[0].hint)
+    return BundleInvalid("; ".join(texts), code="bundle.refused", where=Where(file=str(source)), hint=hint)

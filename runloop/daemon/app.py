@@ -309,7 +309,6 @@ class Daemon:
         path = str(self.bus.path)
         self._notifier.systemd("READY=1", f"STATUS=serving {path}")
         self._notifier.starter({"ready": True, "pid": self.pid, "socket": path})
-        self.bus.publish(STATE_TOPIC, _HELLO, {"v": 1, "state": "ready", "pid": self.pid, "version": __version__})
         logger().info("ready", pid=self.pid, socket=path, ms=self.uptime_ms, **self.library.counts)
         for problem in self.library.problems():
             logger().warning("not loaded", what=problem.what, name=problem.name, code=problem.error.code, why=problem.error.message)

@@ -98,6 +98,22 @@ def test_an_altered_bundle_is_refused_with_all_its_faults_and_their_places(write
     assert list((tmp_path / "agents").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("packed", "said"),
+    [
+        (False, "if you changed it yourself, run `rlp agent build '{root}'`; otherwise install it anew"),
+        (True, "get it again from who made it; or unpack it, and `rlp agent build` the directory once you trust what is in it"),
+    ],
+)
+def test_what_to_do_about_an_altered_bundle_names_the_source_and_not_the_copy_that_was_looked_at(write_bundle, tmp_path, packed, said):
+    root = write_bundle("my work/reader")
+    (root / "agent.py").write_text("x")
+    source = tar_of(root, tmp_path / "reader.tgz") if packed else root
+    with pytest.raises(BundleInvalid) as caught:
+        install(str(source), tmp_path / "agents")
+    assert caught.value.hint == said.format(root=root)
+
+
 def test_a_link_in_a_directory_is_refused(write_bundle, tmp_path):
     root = write_bundle("work/reader")
     (root / "link").symlink_to("/etc/passwd")

@@ -35,6 +35,11 @@ def settings(tmp_path):
     return load(env={"HOME": str(tmp_path / "home")}, system_dir=tmp_path)
 
 
+def test_the_wheel_has_the_programs_that_the_package_has():
+    programs = PROJECT["scripts"]
+    assert (sorted(programs), programs["runloop"]) == (["agtop", "rlp", "runloop", "runloopd"], programs["rlp"])
+
+
 @pytest.mark.parametrize("text", [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["fast"]])
 def test_what_runloop_depends_on_is_locked_with_a_version_that_it_accepts(text):
     needed = Requirement(text)
