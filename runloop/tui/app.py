@@ -282,8 +282,9 @@ class Agtop(App[RunloopError | None]):
         elif view == "Inbox":
             self._show_asked(event.key)
         elif view == "Ladder" and self.viewing.run_id is not None:
-            run = self.board.runs[self.viewing.run_id]
-            self._open_over(await sheets.crossing(self.feed, run.run_id, run.crossings[event.key]))
+            crossing = self.board.runs[self.viewing.run_id].crossings.get(event.key)
+            if crossing is not None:  # it may have gone since it was painted
+                self._open_over(await sheets.crossing(self.feed, self.viewing.run_id, crossing))
         elif view == "Search":
             await self._show_why(event.key)
 

@@ -164,7 +164,8 @@ def ladder_page(run: RunModel, width: int, now_ms: int, *, words: str = "") -> P
     shown = {key: each for key, each in run.crossings.items() if _says(f"{each.node} {each.name} {each.state} {content(each)}", wanted)}
     rows = [_crossing_row(key, each, sizes) for key, each in shown.items()]
     none = "no crossing matches the filter" if wanted else "nothing has crossed the boundary"
-    return Page((title(run, now_ms), head), tuple(rows or [line(none, "dim")]), title="Ladder", columns=places)
+    before = [line(f"{run.gone} older ones are not kept here: `rlp trace {run.run_id[:8]}` has them", "dim")] if run.gone else []
+    return Page((title(run, now_ms), head), (*before, *(rows or [line(none, "dim")])), title="Ladder", columns=places)
 
 
 def content(each: Crossing) -> str:

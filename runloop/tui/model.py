@@ -39,6 +39,8 @@ _WAITS_FOR: Final = {
 _LONG: Final = frozenset({"ask.person", "timer.sleep"})
 """Calls that wait for a person or a time, not for work."""
 _LOG_LINES: Final = 5_000
+CROSSINGS: Final = 2_000
+"""Crossings that are kept of a run: the newest, and what is under way."""
 _COMING: Final = 2_000
 """Characters that are kept of an answer that is still coming: the newest."""
 
@@ -155,6 +157,8 @@ class RunModel:
     params: Mapping[str, Any] = field(default_factory=dict)
     nodes: dict[str, NodeState] = field(default_factory=dict)
     crossings: dict[str, Crossing] = field(default_factory=dict)
+    gone: int = 0
+    """How many older crossings are not kept."""
     log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
     artifacts: list[str] = field(default_factory=list)
     seq: int = 0
@@ -357,7 +361,7 @@ def _take_effect(run: RunModel, node: NodeState, record: Record) -> None:
     found = run.crossings.get(key)
     if kind == "effect.requested":
         state = "waiting" if meta["name"] in _LONG else "under way"
-        run.crossings[key] = Crossing(node.name, meta["attempt"], meta["call"], meta["name"], record["seq"], ts_ms, meta, state)
+        _keep(run, key, Crossing(node.name, meta["attempt"], meta["call"], meta["name"], record["seq"], ts_ms, meta, state))
         node.calls[meta["call"]] = meta["name"]
     elif kind == "effect.delta":
         if found is not None:
@@ -370,11 +374,20 @@ def _take_effect(run: RunModel, node: NodeState, record: Record) -> None:
         elif meta.get("tokens_in") or meta.get("tokens_out"):
             node.unpriced = True
         if found is None:  # an answer out of a record that asked in another run, as in a fork
-            found = run.crossings[key] = Crossing(
-                node.name, meta["attempt"], meta["call"], meta.get("name") or "", record["seq"], ts_ms, meta
-            )
+            found = Crossing(node.name, meta["attempt"], meta["call"], meta.get("name") or "", record["seq"], ts_ms, meta)
+            _keep(run, key, found)
         found.state, found.coming = _OUTCOMES[kind], ""
         found.answered, found.answered_ms = meta, ts_ms
+
+
+def _keep(run: RunModel, key: str, crossing: Crossing) -> None:
+    """Keep one more; of too many the oldest goes that has been answered."""
+    if len(run.crossings) >= CROSSINGS:
+        oldest = next((name for name, each in run.crossings.items() if each.answered is not None), None)
+        if oldest is not None:
+            del run.crossings[oldest]
+            run.gone += 1
+    run.crossings[key] = crossing
 
 
 def _take_approval(run: RunModel, node: NodeState, record: Record) -> None:
@@ -385,7 +398,7 @@ def _take_approval(run: RunModel, node: NodeState, record: Record) -> None:
         attempt, call = meta.get("attempt") or node.attempt, meta.get("call") or 0
         told = {"args": meta["what"], "taint": meta.get("taint")}
         name = asked(approval_id, meta.get("action"))
-        run.crossings[f"approval {approval_id}"] = Crossing(node.name, attempt, call, name, record["seq"], ts_ms, told, "waiting")
+        _keep(run, f"approval {approval_id}", Crossing(node.name, attempt, call, name, record["seq"], ts_ms, told, "waiting"))
         return
     node.approvals.pop(approval_id, None)
     found = run.crossings.get(f"approval {approval_id}")

@@ -239,7 +239,7 @@ class Plain:
         run = self.board.runs.get(self.viewing.run_id or "")
         if run is None:
             raise InvalidInput("no run is chosen", code="tui.no_run", hint="choose one with `run ID`")
-        self._lines(crossing_lines(_nth(list(run.crossings.values()), number, "crossing"), WIDTH))
+        self._lines(crossing_lines(_nth(list(run.crossings.values()), number, "crossing", run.gone), WIDTH))
 
     async def _show(self, number: str) -> None:
         shown = dict(_nth(self.board.waiting(), number, "thing that waits"))
@@ -299,8 +299,9 @@ def _lines_of(stream: BinaryIO) -> asyncio.Queue[bytes]:
     return lines
 
 
-def _nth(values: Sequence[Value], number: str, what: str) -> Value:
-    if not number.isdecimal() or not 1 <= int(number) <= len(values):
-        hint = f"use a number from 1 to {len(values)}" if values else "there is none"
+def _nth(values: Sequence[Value], number: str, what: str, gone: int = 0) -> Value:
+    """The value of that number, where the first is number ``gone`` + 1."""
+    if not number.isdecimal() or not 1 <= int(number) - gone <= len(values):
+        hint = f"use a number from {gone + 1} to {gone + len(values)}" if values else "there is none"
         raise InvalidInput(f"there is no {what} {number}".rstrip(), code="tui.command", hint=hint)
-    return values[int(number) - 1]
+    return values[int(number) - gone - 1]

@@ -75,7 +75,9 @@ def _time(run: RunModel, now_ms: int) -> Iterator[str]:
 
 
 def _ladder(run: RunModel, _now_ms: int) -> Iterator[str]:
-    for number, each in enumerate(run.crossings.values(), start=1):
+    if run.gone:
+        yield f"{run.gone} older ones are not kept here: `rlp trace {run.run_id[:8]}` has them"
+    for number, each in enumerate(run.crossings.values(), start=run.gone + 1):
         took = "" if each.ms() is None else f", {each.ms()} ms"
         yield f"{number}. {each.name} of {each.node} at {clock_ms(each.asked_ms)}: {each.state}{took}: {content(each)[:_CONTENT]}"
 

@@ -1,7 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop.tui import model
 from runloop.tui.board import Board, arranged, matches
+from runloop.tui.draw_run import ladder_page
 from runloop.tui.model import RunModel, gap, listed, take
 
 RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
@@ -95,6 +97,22 @@ def test_crossings_hold_what_was_asked_and_what_was_answered(records):
 def asking(waiting, **more):
     """The records of a run that waits, with another question in place of its approval."""
     return [{**each, "meta": {**each["meta"], **more}} if each["kind"] == "approval.requested" else each for each in waiting]
+
+
+def test_of_a_run_that_calls_all_day_the_newest_crossings_are_kept_and_what_is_under_way(waiting, monkeypatch):
+    monkeypatch.setattr(model, "CROSSINGS", 5)
+    run = folded(waiting)
+    under_way = [key for key, each in run.crossings.items() if each.answered is None]
+    for call in range(100, 120):
+        for kind, meta in (("effect.requested", {"name": "http.fetch"}), ("effect.completed", {"result": call})):
+            meta |= {"node": "send", "attempt": 1, "call": call}
+            take(run, {**waiting[-1], "event_id": 1_000 + run.seq, "seq": run.seq + 1, "kind": kind, "meta": meta})
+    answered = [each.call for each in run.crossings.values() if each.answered is not None]
+    assert (len(run.crossings), set(under_way) <= set(run.crossings)) == (5, True)
+    assert answered == list(range(120 - 5 + len(under_way), 120))
+    page = ladder_page(run, 79, 0)
+    assert page.rows[0].plain == f"{run.gone} older ones are not kept here: `rlp trace 5a1d4c23` has them"
+    assert [row.key for row in page.rows] == [None, *run.crossings]
 
 
 def test_a_question_whether_a_call_happened_is_no_approval(waiting):

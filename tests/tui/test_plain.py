@@ -247,3 +247,17 @@ async def test_a_run_that_has_ended_is_not_changed(plain, told, feed, records):
     with pytest.raises(InvalidInput) as caught:
         await told("cancel 5a1d")
     assert (caught.value.code, feed.changed_runs) == ("run.ended", [])
+
+
+async def test_a_crossing_keeps_its_number_when_older_ones_are_not_kept_any_more(plain, told):
+    await told("run 5a1d")
+    run = plain.board.runs[RUN]
+    number = len(run.crossings)
+    listed, last = list(await told("ladder"))[1:], list(await told(f"crossing {number}"))
+    del run.crossings[next(iter(run.crossings))]
+    run.gone = 1
+    assert (await told("ladder"))[1:] == ["1 older ones are not kept here: `rlp trace 5a1d4c23` has them", *listed[1:]]
+    assert await told(f"crossing {number}") == last
+    with pytest.raises(InvalidInput) as caught:
+        await told("crossing 1")
+    assert caught.value.hint == f"use a number from 2 to {number}"
