@@ -27,6 +27,7 @@ from runloop.tui.themes import THEMES
 from runloop.tui.views import FILTERED, NAMES, OF_A_RUN, Viewing, news, page_of, status_text
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
     from textual.screen import Screen
     from textual.widgets import Input
@@ -328,6 +329,12 @@ class Agtop(App[RunloopError | None]):
 
     # ── the line that is typed ───────────────────────────────────────────────────────────────────────────────────────────
 
+    def on_key(self, event: events.Key) -> None:
+        """Letters that were typed before the line had the focus are for the line, and no keys of the view."""
+        if self._line.kind and event.is_printable and event.character is not None and len(self.screen_stack) == 1:
+            event.prevent_default()
+            self._line.insert_text_at_cursor(event.character)
+
     def action_prompt(self) -> None:
         """Search where that is looked at; filter where there is something to filter."""
         view = self.viewing.view
@@ -390,8 +397,7 @@ class Agtop(App[RunloopError | None]):
 
     def _show_asked(self, approval_id: str) -> None:
         shown = self.board.approvals.get(approval_id)
-        opening = any(worker.group == "asking" and not worker.is_finished for worker in self.workers)
-        if shown is None or opening:
+        if shown is None or self._is_opening():
             return
 
         async def send(decision: Decision) -> None:
@@ -400,6 +406,10 @@ class Agtop(App[RunloopError | None]):
 
         self.run_worker(self._ask(shown, send), group="asking", exit_on_error=True)
 
+    def _is_opening(self) -> bool:
+        """Whether a sheet to decide on is about to open: what is typed meanwhile is meant for it."""
+        return any(worker.group == "asking" and not worker.is_finished for worker in self.workers)
+
     async def _ask(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> None:
         self._open_over(await sheets.asking(self.feed, shown, send))
 
@@ -407,6 +417,8 @@ class Agtop(App[RunloopError | None]):
 
     def action_change(self, verb: str) -> None:
         """Pause, resume or cancel the run that is chosen or looked at."""
+        if self._is_opening():
+            return
         run_id = self._chosen_run() if self.viewing.view in {"Runs", "Inbox", *OF_A_RUN} else None
         if run_id is None:
             self.notify(f"choose the run to {verb} in Runs", severity="warning")
@@ -421,7 +433,8 @@ class Agtop(App[RunloopError | None]):
 
     def action_change_all(self, verb: str) -> None:
         """Pause or resume every run, once a person has confirmed it."""
-        self._ask_first(Change(verb))
+        if not self._is_opening():
+            self._ask_first(Change(verb))
 
     def _ask_first(self, change: Change) -> None:
         self._open_over(Changing(change, lambda width: change_lines(change, self.board, self.feed.now_ms(), width), self._carry_out))

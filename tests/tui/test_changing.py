@@ -1,5 +1,7 @@
 """Pausing, resuming and cancelling in agtop, and what is told while a sheet hides the views."""
 
+import asyncio
+
 import pytest
 from textual import events
 
@@ -66,6 +68,25 @@ async def test_a_run_is_cancelled_by_the_word_for_it_and_enter(screen, feed):
     await screen.press(*"cancel wrong pier", "enter")
     assert feed.changed_runs == [Change("cancel", RUN, "wrong pier")]
     assert (len(screen.app.screen_stack), screen.said) == (1, "run 5a1d4c23 canceld")
+
+
+@pytest.mark.parametrize(("keys", "words"), [("/pPxq", "pPxq"), ("g5Pa", "5Pa")])
+async def test_letters_that_are_typed_at_once_behind_the_key_for_a_line_are_no_keys(screen, feed, keys, words):
+    for key in keys:
+        screen.app.post_message(events.Key("slash" if key == "/" else key, key))
+    await screen.settled()
+    assert (feed.changed_runs, len(screen.app.screen_stack), screen.app._line.value) == ([], 1, words)
+
+
+async def test_what_is_typed_while_a_sheet_to_decide_on_opens_changes_no_run(screen, feed, monkeypatch):
+    fetched = asyncio.Event()
+    monkeypatch.setattr(feed, "whole", lambda _value: fetched.wait())
+    await screen.press("6", "down")
+    await screen.pilot.press("enter", *"pPxr")
+    assert (feed.changed_runs, len(screen.app.screen_stack)) == ([], 1)
+    fetched.set()
+    await screen.settled()
+    assert len(screen.app.screen_stack) == 2
 
 
 async def test_what_was_typed_ahead_cancels_nothing(screen, feed):
