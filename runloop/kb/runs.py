@@ -47,7 +47,8 @@ _SPENT = """SELECT run_id, sum(tokens_in + tokens_out), CASE WHEN count(*) = cou
     WHERE run_id IN (SELECT value FROM json_each(:runs)) GROUP BY run_id"""
 _BELOW = """SELECT run_id, trace_id, opening_name, status, status AS state, why, why_ms FROM runs
     WHERE finished_ms IS NULL AND parent_run_id IS NOT NULL AND trace_id IN (SELECT value FROM json_each(:traces))"""
-_WAITS_FOR = {"ask.person": "an answer", "timer.sleep": A_TIME, "spawn.agent": "a child run", "spawn.opening": "a child run"}
+_A_CHILD = "a child run"
+_WAITS_FOR = {"ask.person": "an answer", "timer.sleep": A_TIME, "spawn.agent": _A_CHILD, "spawn.opening": _A_CHILD}
 
 
 class RunIds(Protocol):
@@ -217,13 +218,13 @@ def _add_waits(db: apsw.Connection, rows: Mapping[str, dict[str, Any]]) -> None:
 
 
 def _add_waits_below(db: apsw.Connection, roots: Mapping[str, dict[str, Any]]) -> None:
-    """What the child runs of a run wait for that waits for nothing itself: that for which one has waited longest."""
+    """What the child runs of a run wait for that waits for nothing else itself: that for which one has waited longest."""
     below = {row["run_id"]: row for row in _dicts(db, _BELOW, {"traces": as_json([row["trace_id"] for row in roots.values()])})}
     if below:
         _add_waits(db, below)
     for row in sorted(below.values(), key=lambda row: row["waiting_since_ms"] or 0):
         root = roots[root_of(row)]
-        if root["waiting_for"] is None and row["waiting_for"] is not None:
+        if root["waiting_for"] in {None, _A_CHILD} and row["waiting_for"] not in {None, _A_CHILD}:
             root.update(waiting_for=f"{row['waiting_for']} in {row['opening_name']}", waiting_since_ms=row["waiting_since_ms"])
 
 

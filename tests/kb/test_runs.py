@@ -186,6 +186,19 @@ def test_a_queued_run_that_was_taken_up_belongs_to_the_process_that_starts_it(kb
     assert (row["owner"], row["state"]) == (OWNER, "running")
 
 
+def test_a_run_that_its_agents_began_others_from_waits_for_what_those_wait_for(kb):
+    root = identity(1)
+    below = [
+        RunIdentity(identity(number).run_id, root.trace_id, root.opening_id, name, root.run_id)
+        for number, name in ((2, "two"), (3, "three"))
+    ]
+    for run, call in ((root, "spawn.opening"), (below[0], "spawn.agent"), (below[1], "ask.person")):
+        node = ("node.started", r.NodeStarted("a", 1, r.AgentRef("writer")))
+        append(kb, run, ("run.submitted", started()), ("run.started", started()), node, asked(1, call, "waiting"))
+    (row,) = kb.runs(RunFilter(roots=True))
+    assert (row["waiting_for"], row["waiting_since_ms"]) == ("an answer in three", 4000)
+
+
 def test_children_and_forks_are_related(kb):
     append(kb, identity(1), ("run.submitted", started()))
     append(kb, identity(2, parent=identity(1).run_id), ("run.submitted", started()))
