@@ -66,7 +66,7 @@ def settings(flags: Mapping[str, object] | None = None) -> Settings:
         shown = set(previous.warnings) if previous is not None else set()
         for warning in loaded.warnings:
             if warning not in shown:
-                output.print_warning(warning.code, str(warning), as_json=_CURRENT.json_errors)
+                output.print_warning(warning.code, str(warning))
         _CURRENT.settings = loaded
     return _CURRENT.settings
 
@@ -82,7 +82,7 @@ def settings_for_the_daemon() -> Settings:
     if broken is not None:
         where = f" (at {broken.where})" if str(broken.where) else ""
         says = f"{broken.message}{where}; a daemon goes on with its last good settings"
-        output.print_warning(broken.code, says, as_json=_CURRENT.json_errors)
+        output.print_warning(broken.code, says)
     return found
 
 

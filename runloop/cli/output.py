@@ -378,9 +378,11 @@ def print_error(error: RunloopError, *, as_json: bool = False) -> None:
             print("  hint: " + clean(each.hint).replace("\n", "\n        "), file=sys.stderr)
 
 
-def print_warning(code: str, message: str, *, as_json: bool = False, fields: Mapping[str, Any] | None = None) -> None:
-    """Print a warning on stderr, one line."""
-    if as_json:
-        print(to_json({"warning": {"code": code, "message": message, **(fields or {})}}, indent=None), file=sys.stderr)
+def print_warning(code: str, message: str) -> None:
+    """Print a warning on stderr, one line: JSON where errors are."""
+    from runloop.cli import context
+
+    if context.current().json_errors:
+        print(to_json({"warning": {"code": code, "message": message}}, indent=None), file=sys.stderr)
         return
     print(clean(f"warning[{code}]: {message}"), file=sys.stderr)

@@ -80,7 +80,7 @@ class Shown:
         if self._asking:
             print(file=sys.stderr)
         away = f"the daemon is away: waiting {self.waits_s:.0f} s for it to come back; the run is on record"
-        print_warning("daemon.lost", away, as_json=context.current().json_errors)
+        print_warning("daemon.lost", away)
 
     def _say_back(self) -> None:
         if not context.current().json_errors:

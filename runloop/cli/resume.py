@@ -43,7 +43,10 @@ def resume(
 
     found = taking.find(run)
     if not found:
-        output.print_line("no run is unfinished")
+        if as_json:
+            output.print_json({"runs": 0})
+        else:
+            output.print_line("no run is unfinished")
         return 0
     return waited(taking.take_up(settings, found, why=reason or "resumed at the terminal", as_json=as_json))
 

@@ -57,7 +57,9 @@ def test_a_second_value_is_remembered_and_the_first_is_named(rlp):
     assert rlp("kb", "remember", "ada", "Allergy", "Nuts")[2] == ""
     code, out, err = rlp("kb", "remember", "ADA", "allergy", "none", "--json")
     assert (code, json.loads(out)["fact"]) == (0, "fact:3")
-    assert "warning[kb.fact_also]: another value holds as well (fact:1, fact:2); `rlp kb supersede fact:1 VALUE`" in err
+    warning = json.loads(err)["warning"]
+    assert warning["code"] == "kb.fact_also"
+    assert "another value holds as well (fact:1, fact:2); `rlp kb supersede fact:1 VALUE`" in warning["message"]
     assert rlp("kb", "supersede", "fact:1", "none")[2].count("holds as well (fact:2)") == 1
     assert [rlp("kb", "remember", *words)[0] for words in (("", "b", "c"), ("a", " ", "c"), ("a", "b", ""))] == [2, 2, 2]
     assert "error[kb.fact_form]: subject is empty" in rlp("kb", "remember", "", "b", "c")[2]

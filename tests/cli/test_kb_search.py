@@ -65,6 +65,8 @@ def test_a_mistaken_query_finds_what_it_can_and_says_what_is_wrong(rlp, notes):
     code, out, err = rlp("search", "(launch OR cake", "--words")
     assert (code, sorted(found(out))) == (0, ["cake.md", "plan.md"])
     assert err == "warning[kb.query_remark]: this ( is never closed (character 1 of '(launch OR cake')\n"
+    code, _, err = rlp("search", "(launch OR cake", "--words", "--json")
+    assert json.loads(err)["warning"]["code"] == "kb.query_remark"
     code, _, err = rlp("search", "(launch OR " * 5000, "--words")
     assert (code, len(err) < 10_000, "only the first 32 words count" in err or "16 deep at most" in err) == (0, True, True)
     code, out, err = rlp("search", "***", "--table")

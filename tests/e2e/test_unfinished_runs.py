@@ -88,6 +88,7 @@ def test_every_unfinished_run_is_taken_up_at_once(napping):
     ended = {record["run_id"]: record["meta"]["status"] for record in napping.records(done) if record["kind"] == "run.finished"}
     assert (done.returncode, ended) == (0, {first: "succeeded", second: "succeeded"}), done.stderr
     assert (again.returncode, again.stdout) == (0, "no run is unfinished\n")
+    assert json.loads(napping.rlp("resume", "--all", "--json").stdout) == {"runs": 0}
     assert list(listed(napping, "--text", "MILK")) == [second]
 
 
