@@ -34,7 +34,7 @@ _FILES = (
 def pages() -> dict[str, str]:
     """Every page by its place below ``docs/man``."""
     grammar = whole()
-    found = {"man1/rlp.1": _rlp(grammar), "man1/agtop.1": _monitor(), "man8/runloopd.8": _daemon()}
+    found = {"man1/rlp.1": _rlp(grammar), "man1/agtop.1": _monitor(), "man1/runloop.1": _other_name(), "man8/runloopd.8": _daemon()}
     for name in VERBS:
         found[f"man1/rlp-{name}.1"] = _verb(name, grammar["commands"][name])
     return found
@@ -53,6 +53,16 @@ def _rlp(grammar: dict[str, Any]) -> str:
         ".SH FILES\n" + "\n".join(_item(f"\\fI{_plain(name)}\\fR", text) for name, text in _FILES),
         ".SH SEE ALSO\n\\fBagtop\\fR(1), \\fBrunloopd\\fR(8)",
     ]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def _other_name() -> str:
+    parts = [
+        _head("RUNLOOP", 1, "runloop", _TAGLINE),
+        ".SH SYNOPSIS\n.B runloop\n[\\fIOPTIONS\\fR] \\fIVERB\\fR [\\fIARGUMENTS\\fR]",
+        ".SH DESCRIPTION\n" + _text("`runloop` is another name of `rlp`."),
+        ".SH SEE ALSO\n\\fBrlp\\fR(1)",
+    ]
     return "\n".join(parts) + "\n"
 
 
