@@ -161,7 +161,8 @@ def _prepare(directory: Path, group: int | None) -> None:
             raise bad(
                 f"others can write to {directory}, so they could replace the socket",
                 key="path",
-                hint=f"chmod {'700' if group is None else 'o-w'} {directory}",
+                hint=f"chmod {'700' if group is None else 'o-w'} {directory}, "
+                "or where that changes nothing (FAT, NTFS) set runtime.socket_path",
                 code="bus.directory",
             ) from None
     except OSError as error:

@@ -131,7 +131,8 @@ def _rights(settings: Settings) -> Finding:
     if directories.token in open_ones:
         return Finding("rights", "fail", f"others may read {directories.token}", f"chmod 600 {directories.token}")
     if open_ones:
-        return Finding("rights", "warn", f"others may look into {open_ones[0]}", f"chmod 700 {open_ones[0]}")
+        hint = f"chmod 700 {open_ones[0]}; where that changes nothing (FAT, NTFS), set RUNLOOP_HOME to a directory on another file system"
+        return Finding("rights", "warn", f"others may look into {open_ones[0]}", hint)
     unusable = [path for path in private if path.exists() and not os.access(path, os.W_OK)]
     if unusable and os.statvfs(unusable[0]).f_flag & os.ST_RDONLY:
         hint = "mount it writable, or name another place: RUNLOOP_HOME"

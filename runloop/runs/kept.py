@@ -52,7 +52,8 @@ class KeptOnDisk:
                     f"what the run needs to be taken up again cannot be kept: {error.strerror or error}",
                     code="run.keep_failed",
                     where=Where(file=str(self.root)),
-                    hint="make room on the disk, or check the rights of the directory",
+                    hint="make room on the disk, or check the rights of the directory; where the file system keeps none (FAT, exFAT), "
+                    "set RUNLOOP_HOME to a directory on another one",
                 ) from error
             self._there.update(new)
 

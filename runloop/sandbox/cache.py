@@ -91,7 +91,8 @@ class CompiledCache:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise InvalidInput(
                 f"the cache of compiled guests {directory} is not a directory that only you can use",
-                code="cache.unsafe", hint=f"remove it, or: chown {os.getuid()} {directory} && chmod 700 {directory}",
+                code="cache.unsafe", hint=f"remove it, or: chown {os.getuid()} {directory} && chmod 700 {directory}; "
+                "where that changes nothing (FAT, NTFS), set XDG_CACHE_HOME to a directory on another file system",
             )  # fmt: skip
         with _usable(directory):
             self._key = self._read_key()

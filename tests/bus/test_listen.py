@@ -202,7 +202,8 @@ def test_a_directory_that_others_can_write_to_is_refused(tmp_path, mode, group, 
     (tmp_path / "sock").chmod(mode)
     with pytest.raises(BadFrame) as caught:
         listen(tmp_path / "sock" / "rmp.sock", group=os.getegid() if group else None)
-    assert (caught.value.code, caught.value.hint) == ("bus.directory", f"{hint} {tmp_path / 'sock'}")
+    assert (caught.value.code, caught.value.hint.partition(",")[0]) == ("bus.directory", f"{hint} {tmp_path / 'sock'}")
+    assert "FAT" in caught.value.hint
 
 
 @pytest.mark.parametrize(("mode", "group"), [(0o1777, False), (0o770, True)])

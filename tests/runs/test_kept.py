@@ -72,6 +72,7 @@ async def test_a_disk_that_takes_nothing_is_an_error_with_a_name(tmp_path, bundl
     with pytest.raises(RunloopError) as refused:
         await KeptOnDisk(tmp_path / "kept", lambda found: found).keep([bundle])
     assert refused.value.code == "run.keep_failed"
+    assert "RUNLOOP_HOME" in refused.value.hint  # FAT makes no files that are this user's alone
 
 
 async def test_guests_of_earlier_versions_go_when_no_run_needs_them(tmp_path, bundle):

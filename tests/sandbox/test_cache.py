@@ -137,6 +137,7 @@ def test_a_directory_that_others_can_enter_is_refused_with_the_repair(tmp_path, 
         CompiledCache(directory)
     assert refused.value.code == "cache.unsafe"
     assert "chmod 700" in refused.value.hint
+    assert "another file system" in refused.value.hint
 
 
 def test_a_link_to_a_directory_is_refused(tmp_path):
