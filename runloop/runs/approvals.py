@@ -88,7 +88,7 @@ class ApprovalDesk:
     async def admit(self, call: CallInFlight, prepared: Prepared, ctx: CallContext) -> None:
         """Return when the call may go on. Raises :class:`CallError` ``denied`` with what to change."""
         request = self._request(call, prepared, ctx)
-        admission, refused = admit(request), self.operator.has_said_no(ctx.question_id)  # which counts, whatever would answer by now
+        admission, refused = admit(request), self._refused(ctx)
         if not refused and admission.decision != "allow" and (granted := self._granted(request)) is not None:
             await self._pass_by_grant(granted, prepared, ctx, admission)
             return
@@ -101,6 +101,11 @@ class ApprovalDesk:
             if in_advance or ctx.question_id in self.asked:  # what an earlier process asked may be granted by now
                 decision = ApprovalDecision(approved=True, role="advance" if in_advance else "grant", rationale=admission.reason)
                 await self._decided_unasked(ctx.question_id, prepared, ctx, admission, decision)
+
+    def _refused(self, ctx: CallContext) -> bool:
+        """Whether a person said no, on record or not heard yet: that counts, whatever would answer by now."""
+        decided = self.decisions.get(self._asked_last(ctx.question_id)[0]) or {}
+        return decided.get("decision") == "rejected" or self.operator.has_said_no(ctx.question_id)
 
     def _granted(self, request: AdmissionRequest) -> StandingGrant | None:
         """The standing grant by which the request may pass."""

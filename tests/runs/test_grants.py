@@ -11,9 +11,11 @@ from dataclasses import replace
 import pytest
 
 from runloop.errors import InvalidInput
+from runloop.events.records import ApprovalEnded, Decider
 from runloop.policy import Grant, Scope
 from runloop.runs.grants import StandingGrant, StandingGrants
 from runloop.runs.operator import ApprovalDecision
+from runloop.runs.recorder import Draft
 
 from .test_approvals import CAPS, MAILER, opening
 
@@ -157,6 +159,23 @@ async def test_without_anybody_there_a_grant_answers_and_tainted_content_is_stil
             )
         )
         assert (await b.run(opening(search=True))).code == "approval.nobody"
+
+
+async def test_a_no_that_is_on_record_is_not_outvoted_by_a_grant_when_the_run_is_taken_up(bench, desk):
+    operator = desk(ApprovalDecision(approved=True, scope=Scope.OPENING))
+    async with bench(operator) as b:
+        b.agent("one", MAILER, caps=CAPS)
+        run = await b.submit(opening())
+        await b.left_while_asked(run, operator)
+        asked = next(event.payload["meta"] for event in b.ledger.read_run(run.run_id) if event.kind == "approval.requested")
+        place = {name: asked[name] for name in ("node", "attempt", "call")}
+        said_no = ApprovalEnded(asked["approval_id"], "rejected", by=Decider("operator"), **place)
+        await run.recorder.write(Draft("approval.decided", "rejected", said_no))  # and the process dies
+        assert (await b.run(opening())).status == "succeeded"
+
+        result = await b.manager.drive(await b.manager.recover(run.run_id))
+
+        assert (result.code, len(b.outbox.sent)) == ("approval.rejected", 1)
 
 
 async def test_a_grant_that_cannot_be_written_lets_the_run_go_on(bench, desk, tmp_path):
