@@ -87,7 +87,7 @@ def _hop(record: Mapping[str, Any]) -> Hop | None:
             if meta["attempt"] == 0:
                 return Hop(*at, "runloop", node, meta["status"], note=_after_colon(record["message"]))
             error = meta.get("error")
-            note = error["message"].strip().splitlines()[0] if error else ""
+            note = next(iter(error["message"].strip().splitlines()), "") if error else ""
             tokens = meta.get("tokens") or None
             usd = meta.get("usd") if tokens else None
             return Hop(*at, node, "runloop", meta["status"], _size(meta.get("outputs")), meta.get("ms"), tokens, usd, note)

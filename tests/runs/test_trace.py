@@ -94,3 +94,102 @@ def test_what_agents_say_changes_neither_trace_nor_ladder(kind):
     assert ladder(chatty) == ladder(plain)
     assert run_trace(chatty) == run_trace(plain)
     assert ladder(chatty, control=True)[-1].what == kind
+
+
+NODE = {"node": "n", "attempt": 1}
+CALL = {**NODE, "call": 1, "name": "http.fetch", "ms": 5}
+GATE = {"node": "n", "approval_id": "r/n/1/1"}
+NONE = (None, None, None, None)
+BACK, ASKS, SAYS = ("n", "runloop"), ("n", "network"), ("network", "n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "meta", "source", "target", "what", "numbers", "note"),
+    [
+        ("node.started", {**NODE, "attempt": 2}, "runloop", "n", "start", NONE, "attempt 2"),
+        ("node.finished", {**NODE, "status": "ok", "outputs": {}, "ms": 3, "tokens": 7, "usd": 0.5}, *BACK, "ok", (2, 3, 7, 0.5), ""),
+        ("node.finished", {**NODE, "status": "ok", "ms": 3, "tokens": 0, "usd": 0.0}, "n", "runloop", "ok", (None, 3, None, None), ""),
+        (
+            "node.finished",
+            {**NODE, "status": "failed", "error": {"message": "\nit broke\nbadly"}},
+            "n", "runloop", "failed", NONE, "it broke",
+        ),
+        (
+            "node.finished",
+            {**NODE, "status": "failed", "error": {"message": " "}},
+            "n", "runloop", "failed", NONE, "",
+        ),
+        ("effect.requested", {**CALL, "args": [], "taint": ["a", "b"]}, *ASKS, "http.fetch", (2, None, None, None), "from outside: a, b"),
+        ("effect.completed", {**CALL, "result": 1, "usd": 1.0}, *SAYS, "http.fetch ok", (1, 5, None, None), ""),
+        ("effect.completed", {**CALL, "tokens_out": 2, "usd": 1.0}, *SAYS, "http.fetch ok", (None, 5, 2, 1.0), ""),
+        ("effect.completed", {**CALL, "given": True, "cached": True}, *SAYS, "http.fetch ok", (None, 5, None, None), "given in a fork"),
+        (
+            "effect.completed",
+            {**CALL, "cached": True, "estimated": True, "taint": ["a"]},
+            *SAYS, "http.fetch ok", (None, 5, None, None), "cached, tokens estimated",
+        ),
+        (
+            "effect.failed",
+            {**CALL, "error": {"kind": "denied", "message": "no"}},
+            "network", "n", "http.fetch denied", (None, 5, None, None), "no",
+        ),
+        ("effect.failed", {**NODE, "error": {"message": "no"}}, "runloop", "n", " failed", NONE, "no"),
+        (
+            "effect.unknown",
+            {**CALL, "error": {"kind": "timeout", "message": "lost"}},
+            "network", "n", "http.fetch unknown", (None, 5, None, None), "lost",
+        ),
+        (
+            "approval.requested",
+            {**GATE, "action": "mail.send", "what": "To", "recipients": ["a@b", "c@d"]},
+            "n", "person", "approve mail.send?", (4, None, None, None), "a@b, c@d",
+        ),
+        (
+            "approval.decided",
+            {**GATE, "decision": "approved", "by": {"role": "operator"}, "rationale": "fine"},
+            "person", "n", "approved", NONE, "fine",
+        ),
+        ("approval.decided", {**GATE, "decision": "denied"}, "policy", "n", "denied", NONE, ""),
+        ("approval.expired", {**GATE, "by": {"role": "nobody"}}, "nobody", "n", "expired", NONE, ""),
+        (
+            "artifact.created",
+            {"node": "n", "kind": "text", "bytes": 9, "path": "a.md"},
+            "n", "artifacts", "text", (9, None, None, None), "a.md",
+        ),
+    ],
+)  # fmt: skip
+def test_each_rung_says_who_said_what_to_whom(kind, meta, source, target, what, numbers, note):
+    (hop,) = ladder(records((kind, "", meta)))
+    assert hop.to_dict() == dict(
+        zip(
+            ("seq", "ts_ms", "from", "to", "kind", "bytes", "ms", "tokens", "usd", "note"),
+            (1, 1001, source, target, what, *numbers, note),
+            strict=True,
+        )
+    )
+
+
+def test_what_happened_to_the_run_as_a_whole_is_told_only_where_it_is_wanted():
+    own = records(
+        ("run.paused", "run paused: by hand", {"by": {"role": "operator"}}),
+        ("node.evicted", "node n left memory", {"node": "n"}),
+        ("run.resumed", "run resumed", {}),
+    )
+    other = {**own[2], "run_id": "0123456789ab", "seq": 4, "ts_ms": 1004}
+    told = [
+        (1, 1001, "person", "run", "run.paused", "by hand"),
+        (2, 1002, "runloop", "n", "node.evicted", ""),
+        (3, 1003, "runloop", "run", "run.resumed", ""),
+        (4, 1004, "runloop", "run 01234567", "run.resumed", ""),
+    ]
+    hops = ladder([*own, other], control=True)
+    assert [(hop.seq, hop.ts_ms, hop.source, hop.target, hop.what, hop.note) for hop in hops] == told
+    assert run_trace([*own, other], control=True)["ladder"] == [hop.to_dict() for hop in hops]
+    assert (ladder([*own, other]), run_trace([])["ladder"]) == ([], [])
+
+
+def test_a_node_that_failed_stands_in_the_trace_with_what_it_said():
+    failed = ("node.finished", "", {**NODE, "status": "failed", "error": {"message": "it broke"}})
+    attempt = {"attempt": 1, "inputs": {"ports": {}}, "outputs": None, "output_hash": None, "error": "it broke"}
+    (node,) = run_trace(records(failed))["nodes"]
+    assert node == {"node_id": "n", "state": {"Failed": {"reason": "it broke"}}, "final_attempt": attempt}
