@@ -68,6 +68,7 @@ class DropNotices:
                 self._left -= 1
                 told.append((known.trace_id, _payload(topic, reason, known, now_ms)))
                 known.count, known.told_ms = 0, now_ms
+                self._known[topic, reason] = self._known.pop((topic, reason))  # behind the others, whose turn comes before its next
         return told
 
     def next_ms(self, now_ms: int) -> int | None:

@@ -3,6 +3,7 @@
 import pytest
 
 from runloop.bus import frames, intake
+from runloop.bus.drops import DropNotices
 from runloop.bus.intake import COPIES_A_TURN
 
 GENERIC = "observation.generic.v1"
@@ -129,6 +130,38 @@ def test_drop_notices_are_limited_in_number_and_cause_no_notices(make_rig):
     assert rig.broker.stats().topics["rlp/sys/drops"].frames == 3
     assert watching.messages == 2
     assert all(payload["topic"] != "rlp/sys/drops" for payload in rig.payloads(watcher))
+
+
+def lose(notices, *topics):
+    for topic in topics:
+        notices.more(topic, "overflow", 1) or notices.add(topic, "overflow", 1, trace_id=1, msg_id=1, expires_at_ms=None)
+
+
+def told(notices, now_ms):
+    return [(payload["topic"], payload["count"]) for _, payload in notices.due(now_ms)]
+
+
+def test_topics_that_lose_without_end_keep_no_other_from_being_told():
+    notices, seen = DropNotices(1), []
+    for second in range(4):
+        lose(notices, "a", "b")
+        seen += told(notices, second * 1000)
+    assert seen == [("a", 1), ("b", 2), ("a", 2), ("b", 2)]
+
+
+def test_where_no_more_may_be_told_now_the_next_notice_is_due_with_the_next_second():
+    notices = DropNotices(1)
+    assert notices.next_ms(100) is None
+    lose(notices, "a", "b")
+    assert (notices.next_ms(100), told(notices, 5000), notices.next_ms(5000)) == (100, [("a", 1)], 6000)
+    assert (told(notices, 5999), told(notices, 6000), notices.next_ms(6000)) == ([], [("b", 1)], 7000)
+    assert (told(notices, 7000), notices.next_ms(7000)) == ([], None)
+
+
+def test_no_more_than_256_topics_are_gathered_at_a_time():
+    notices = DropNotices(1000)
+    lose(notices, *map(str, range(257)))
+    assert [topic for topic, _ in told(notices, 0)] == list(map(str, range(256)))
 
 
 def test_disconnecting_drops_what_waits_as_closed_and_leaves_nothing_behind(rig):
