@@ -75,6 +75,8 @@ class People:
     _given: dict[str, Answer] = field(default_factory=dict)
     """Answers to runs that have yet to ask."""
     _settled: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    _refused: set[str] = field(default_factory=set)
+    """Approvals to which somebody said no, until that is settled."""
     _followed: set[str] = field(default_factory=set)
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,9 +142,12 @@ class People:
         else:
             where = Where(key="approval_id")
             raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", where=where, hint=_HINT)
+        if given.approved is False:
+            self._refused.add(approval_id)
         try:
             await on_record(settled, self.stalled)
         finally:
+            self._refused.discard(approval_id)
             for name in [name for name, each in self._settled.items() if each is settled]:  # a no may have moved to what is asked anew
                 del self._settled[name]
         return shown
@@ -173,9 +178,10 @@ class People:
         kind, meta = record["kind"], record["meta"]
         if kind in {"approval.decided", "approval.expired"}:
             changed = meta.get("decision") == CHANGED
-            by_person = kind == "approval.decided" and (meta.get("by") or {}).get("role", _PERSON) == _PERSON
+            by_person = (meta.get("by") or {}).get("role", _PERSON) == _PERSON
+            same = (meta.get("decision") == "approved") is not (meta["approval_id"] in self._refused)
             if not (changed and self._denies(meta["approval_id"])):
-                self._settle(meta["approval_id"], heard=by_person, changed=changed)
+                self._settle(meta["approval_id"], heard=kind == "approval.decided" and (by_person or same), changed=changed)
         elif kind in _OUTCOMES:
             approval_id = f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}"
             self._settle(approval_id, heard=kind == "effect.completed" and not _by_default(meta.get("result")))
@@ -198,6 +204,7 @@ class People:
     def _settle(self, approval_id: str, *, heard: bool, changed: bool = False) -> None:
         """It is closed; whoever answered it a moment before is told so where the answer was not ``heard`` any more."""
         self.aside.asked(approval_id)
+        self._given.pop(approval_id, None)
         settled = self._settled.get(approval_id)
         if settled is None or settled.done():
             return

@@ -493,7 +493,8 @@ async def test_who_attaches_to_a_run_that_is_not_in_memory_is_there_when_it_asks
         assert (await ending)["status"] == "succeeded"
 
 
-async def test_a_no_counts_in_a_parked_run_though_a_grant_would_answer_by_now(daemon):
+@pytest.mark.parametrize(("approved", "status", "mails"), [(False, "failed", 1), (True, "succeeded", 2)])
+async def test_an_answer_counts_in_a_parked_run_though_a_grant_would_answer_by_now(daemon, approved, status, mails):
     mailing(daemon, parks=0)
     async with daemon.client() as link, asyncio.timeout(40):
         other = await parked(link, "mails", patient=True)
@@ -502,6 +503,6 @@ async def test_a_no_counts_in_a_parked_run_though_a_grant_would_answer_by_now(da
         asked = {each["run_id"]: each["approval_id"] for each in await opened(link)}
         await link.ask("answer", approval_id=asked[other], approved=True, scope="opening")
         assert (await ended(link, other))["status"] == "succeeded"
-        await link.ask("answer", approval_id=asked[run_id], approved=False, rationale="not to her")
-        assert (await ended(link, run_id))["status"] == "failed"
-    assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1
+        await link.ask("answer", approval_id=asked[run_id], approved=approved, rationale="as I said")
+        assert (await ended(link, run_id))["status"] == status
+    assert len(list((daemon.state / "outbox").glob("*.eml"))) == mails

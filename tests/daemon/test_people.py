@@ -108,14 +108,19 @@ async def test_what_is_asked_stays_open_while_its_run_is_put_aside_and_the_answe
 
 
 @pytest.mark.parametrize("parked", [False, True])
-async def test_an_answer_that_a_grant_came_before_is_said_not_to_be_heard(runs, parked):
+@pytest.mark.parametrize("approved", [False, True])
+async def test_a_no_that_a_grant_came_before_is_said_not_to_be_heard_and_a_yes_is_what_happened(runs, parked, approved):
     await (runs.parks if parked else runs.asks)()
-    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=False)))
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=approved)))
     await settle()
     meta = {"approval_id": ASKED.approval_id, "decision": "approved", "by": {"role": "grant"}}
     runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": meta})
-    with pytest.raises(InvalidInput, match="closed before the answer was heard"):
-        await answering
+    if approved:
+        assert (await answering)["approval_id"] == ASKED.approval_id
+    else:
+        with pytest.raises(InvalidInput, match="closed before the answer was heard"):
+            await answering
+    assert (runs.people._refused, runs.people._given) == (set(), {})
 
 
 async def test_a_no_that_a_run_has_yet_to_hear_is_about_its_call_and_about_no_other(runs):
