@@ -65,7 +65,7 @@ def sweep(beside: Path) -> None:
     """Remove the directories whose owners are gone."""
     with suppress(FileNotFoundError):
         for path in [each for each in beside.iterdir() if _NAME.fullmatch(each.name)]:
-            with suppress(FileNotFoundError, NotADirectoryError):
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # another user's is that one's to remove
                 handle = _open(path)
                 try:
                     if _locked(handle):

@@ -456,6 +456,15 @@ async def test_a_question_is_put_where_somebody_follows_the_run_or_it_may_wait(r
         assert (await asks, runs.announced) == (None, [])
 
 
+async def test_a_question_that_nobody_comes_for_is_closed_without_an_answer(runs):
+    runs.people.patient.clear()
+    runs.people.wait_ms = 1
+    answer = await runs.people.ask(Question("Which?", (), "tea", "", None), CONTEXT)
+    (_, closed) = runs.announced
+    named = {"type": "question", "approval_id": CONTEXT.question_id, "run_id": "run", "root_run_id": "run"}
+    assert (answer, closed) == (None, {"state": "closed", **named})
+
+
 async def test_where_the_time_of_a_question_runs_out_its_default_counts(runs):
     answer = await runs.people.ask(Question("Which?", (), "tea", "", 1), CONTEXT)
     assert (answer, runs.states) == (PersonAnswer("tea", "default"), ["open", "closed"])
