@@ -40,7 +40,7 @@ class Changing:
         run_id = hosting.roster.run_id_of(ref)
         hosting.ending.setdefault(run_id, reason)  # what is not in memory needs nothing but its records to be ended
         try:
-            hosted = await self._here(run_id)
+            hosted = await self._to_end(run_id)
         finally:
             hosting.ending.pop(run_id, None)  # several may have wanted it at once
         cancelling = hosted.run.cancel(reason)
@@ -49,6 +49,15 @@ class Changing:
             await self._on_disk(cancelling)  # from here on it ends, whatever becomes of the daemon
             return {**hosted.shown(), "state": "cancelling"}
         return {**hosted.shown(), "state": await self._own_end(hosted)}
+
+    async def _to_end(self, run_id: str) -> Hosted:
+        """As :meth:`_here`, also where it was just being taken up to go on, which needs more than to end, and could not be."""
+        try:
+            return await self._here(run_id)
+        except RunloopError:
+            if run_id not in self.hosting.roster.left:
+                raise
+            return await self._here(run_id)
 
     async def _own_end(self, hosted: Hosted) -> str:
         """What becomes of a run whose end was on its way before somebody cancelled it. Raises InvalidInput ``run.ended``."""

@@ -107,6 +107,37 @@ async def test_a_run_that_is_not_in_memory_is_cancelled_by_several_at_once(host)
     assert hosting.ending == {}
 
 
+async def test_a_run_that_cannot_go_on_is_cancelled_also_by_who_comes_while_somebody_else_tries_that(host, monkeypatch):
+    changing, hosting, run, _ledger = host
+    run.leaves.set()
+    run.are_out.set()
+    while RUN_ID in hosting.roster.hosted:
+        await asyncio.sleep(0)
+    recover, tried = hosting.manager.recover, asyncio.Event()
+
+    async def needs_its_agents(run_id, *, ending, **options):
+        await tried.wait()
+        if ending is None:
+            raise InvalidInput("its agent is not kept", code="bundle.missing")
+        return await recover(run_id, **options)
+
+    monkeypatch.setattr(hosting.manager, "recover", needs_its_agents)
+    pausing = asyncio.create_task(changing.pause(RUN_ID, "lunch"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
+    await asyncio.sleep(0)
+    tried.set()
+    with pytest.raises(InvalidInput, match="its agent is not kept"):
+        await pausing
+    async with asyncio.timeout(10):
+        while not hosting.manager.taken_up and not cancelling.done():
+            await asyncio.sleep(0)
+        if not cancelling.done():
+            hosting.manager.taken_up[0].recorded.set_result([])
+        assert (await cancelling)["state"] == "cancelling"
+
+
 async def test_who_cancels_while_the_disk_is_full_is_told_so_and_it_happens_once_there_is_room(host):
     changing, _hosting, run, ledger = host
     ledger.stalled = LedgerFull("no room")
