@@ -23,6 +23,7 @@ _VARIABLES = (
     *("HOME", "RUNLOOP_HOME", "RUNLOOP_CONFIG", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),
     *("RUNLOOP_ROUTER_SHELL_FASTPATH", "RUNLOOP_ROUTER_ALLOW_SHELL_FASTPATH"),
 )
+_OF_THE_ROUTER = ("RUNLOOP__ROUTER", "RUNLOOP_ROUTER_SHELL", "RUNLOOP_ROUTER_ALLOW")
 _SECTIONS = ("RUNLOOP__ROUTER", "RUNLOOP__OPENINGS")
 
 
@@ -46,18 +47,21 @@ def load(environment: Mapping[str, str], *, overridden: bool = False) -> RouterS
 def hints(environment: Mapping[str, str], *, overridden: bool = False) -> str:
     """What a shell needs to let plain commands through; also kept in a file, older than the configuration once that has changed.
 
-    What ``--set`` overrides is printed and not kept.
+    Every shell reads that file, so what a variable of this one or ``--set`` says is not in it.
     """
     from runloop.cli import context
+    from runloop.config import load as load_settings
     from runloop.router.hints import hints as text_of
     from runloop.router.machine import settings_of
 
     resolved = context.settings()
     files = [layer.source for layer in resolved.layers if layer.name in ("system", "user")]
     where = ":".join(environment.get(name, "") for name in ("RUNLOOP_CONFIG", "XDG_CONFIG_HOME"))
-    text = text_of(settings_of(resolved), files, where)
-    if not overridden:
-        _replace(f"{resolved.directories.state}/router.hints", text)
+    text = kept = text_of(settings_of(resolved), files, where)
+    shared = {name: value for name, value in environment.items() if not name.upper().startswith(_OF_THE_ROUTER)}
+    if overridden or len(shared) < len(environment):
+        kept = text_of(settings_of(load_settings(env=shared)), files, where)
+    _replace(f"{resolved.directories.state}/router.hints", kept)
     return text
 
 

@@ -214,6 +214,16 @@ def test_what_set_overrides_counts_for_that_command_alone(home, capsys):
     assert hints.read_text() == kept
 
 
+def test_the_hints_that_every_shell_reads_have_nothing_of_one_shell_s_variables(home, monkeypatch, capsys):
+    configure(home, "router: {denylist: [zap]}")
+    monkeypatch.setenv("RUNLOOP__ROUTER__DENYLIST", "other")
+    monkeypatch.setenv("RUNLOOP_ROUTER_SHELL_FASTPATH", "false")
+    printed = rlp("--hints").stdout.splitlines()
+    kept = (home / ".runloop/router.hints").read_text().splitlines()
+    assert [each for each in printed if each.startswith(("needle", "always"))] == ["needle other", "always"]
+    assert [each for each in kept if each.startswith(("needle", "always"))] == ["needle zap"]
+
+
 def test_directories_of_openings_that_depend_on_where_one_is_are_not_kept(home, monkeypatch):
     for folder in ("one/ops", "two"):
         (home / folder).mkdir(parents=True)
