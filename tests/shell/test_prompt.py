@@ -261,6 +261,18 @@ def test_a_changed_denylist_holds_in_shells_that_are_open(home, terminal):
     assert "unheld" not in screen.screen()
 
 
+def test_a_denylist_of_the_shell_s_own_environment_holds_though_a_daemon_has_another(home, terminal):
+    assert home.rlp("up", "--wait").returncode == 0
+    try:
+        screen = terminal(RUNLOOP__ROUTER__DENYLIST='["printf"]')
+        screen.enter("printf 'un%s\\n' held")
+        screen.expect("not run: it would start 'printf'")
+    finally:
+        home.rlp("down")
+
+    assert "unheld" not in screen.screen()
+
+
 def test_in_vi_mode_it_is_the_same(home, terminal):
     screen = terminal()
     screen.enter({"zsh": "bindkey -v", "bash": "set -o vi", "fish": "fish_vi_key_bindings"}[home.shell])

@@ -177,10 +177,14 @@ _runloop_found() {
 _runloop_ask_daemon() {
   emulate -L zsh
   setopt no_multibyte extended_glob
-  local socket=${RUNLOOP_SOCKET:-} line=$1 fd hello facts request inbox word
+  local socket=${RUNLOOP_SOCKET:-} line=$1 fd hello facts request inbox word machine=/run/runloop/rmp.sock
   local -F until=$(( EPOCHREALTIME + ${RUNLOOP_ROUTER_TIMEOUT_MS:-200} / 1000.0 ))
+  # A daemon has settings of its own: what a variable of this shell says only rlp knows, and what a file of this user's says the machine's does not.
+  [[ -z $RUNLOOP_CONFIG && -z ${(M)${(k)parameters}:#(#i)RUNLOOP_(_ROUTER*|ROUTER_(SHELL|ALLOW)*)} ]] || return 1
+  local -a own=(${^_rl_configs[2,-1]}(N))
+  (( $#own )) && machine=
   if [[ -z $socket ]]; then
-    for socket in ${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/runloop/rmp.sock} ${RUNLOOP_HOME:-$HOME/.runloop}/sock/rmp.sock /run/runloop/rmp.sock; do
+    for socket in ${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/runloop/rmp.sock} ${RUNLOOP_HOME:-$HOME/.runloop}/sock/rmp.sock $machine; do
       [[ -S $socket && ( -O $socket || $socket == /run/runloop/rmp.sock ) ]] && break
     done
   fi
