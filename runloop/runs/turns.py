@@ -32,6 +32,8 @@ class Turns:
         self._away = 0
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
         self._order: deque[str] = deque()
+        self._again: dict[asyncio.Future[None], str] = {}
+        """Those who had a turn already, and their runs."""
         self._held: set[str] = set()
         self._closed = False
         self._quiet: list[asyncio.Future[None]] = []
@@ -83,6 +85,32 @@ class Turns:
                 self._forget(run_id, waiter)
             raise
 
+    def is_wanted(self, run_id: str) -> bool:
+        """Whether another run than this one waits for a turn that it may have."""
+        if self._closed:
+            return False
+        others = (each for each in self._order if each != run_id and each not in self._held)
+        return any(self.per_run is None or self._working[each] < self.per_run for each in others)
+
+    async def take_again(self, run_id: str) -> None:
+        """Give a turn to others, and wait for the next before all else of this run. However it ends, there is one to give back."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if run_id in self._queues:
+            self._order.remove(run_id)
+        self._queues.setdefault(run_id, deque()).appendleft(waiter)
+        self._order.append(run_id)
+        self._again[waiter] = run_id
+        self.give_back(run_id)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.done() or waiter.cancelled():
+                self._forget(run_id, waiter)
+                self._begin(run_id)
+            raise
+        finally:
+            del self._again[waiter]
+
     def give_back(self, run_id: str) -> None:
         """End a turn."""
         self._end(run_id)
@@ -110,8 +138,13 @@ class Turns:
         self._serve()
 
     def close(self) -> None:
-        """Give nobody a turn any more."""
+        """Give nobody a turn any more who has not had one."""
         self._closed = True
+        for waiter, run_id in self._again.items():
+            if not waiter.done():
+                self._forget(run_id, waiter)
+                self._begin(run_id)
+                waiter.set_result(None)
 
     def allow(self, limit: Limit, per_run: int | None) -> None:
         """Change the limits; who has a turn keeps it."""
