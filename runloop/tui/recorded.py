@@ -20,6 +20,7 @@ from runloop.tui.model import ENDED, Record
 KEYS: Final = ("seq", "ts_ms", "run_id", "opening_name", "parent_run_id", "kind", "level", "message", "meta", "event_id")
 _BATCH: Final = 200
 _CHUNK: Final = 64 * 1024
+_ANSWERED: Final = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 _LIVE: Final = "start agtop without --input and --at"
 
 
@@ -116,23 +117,36 @@ class StreamFeed(_Recorded):
 
 def _ask_or_close(board: Board, record: Record) -> None:
     """What was asked, and decided, as the inbox showed it then."""
-    kind, meta = record["kind"], record["meta"]
+    kind, meta, run_id = record["kind"], record["meta"], record["run_id"]
+    node = meta.get("node") or ""
+    call_id = f"{run_id}/{node}/{meta.get('attempt')}/{meta.get('call')}"
     if kind == "approval.requested":
-        node = meta.get("node") or ""
-        known = board.run(record["run_id"]).nodes.get(node)
-        named = {"run_id": record["run_id"], "node": node, "agent": known.agent if known else "", "asked_ms": record["ts_ms"]}
-        shown = {"state": "open", "approval_id": meta["approval_id"], **named}
+        shown = _opened(board, record, meta["approval_id"])
         if sort_of(meta["approval_id"]) != "approval":
             board.ask({**shown, "type": "question", "question": meta["what"], "options": meta.get("options") or []})
             return
         lists = {"recipients": meta.get("recipients") or [], "scopes": [], "taint": meta.get("taint") or []}
         asked = {"action": meta.get("action") or "an action", "what": meta["what"], "reason": meta.get("reason") or ""}
         board.ask({**shown, "type": "approval", **asked, **lists})
+    elif (
+        kind == "effect.requested" and meta["name"] == "ask.person" and isinstance(meta.get("args"), Mapping) and "question" in meta["args"]
+    ):
+        board.ask({"options": [], **meta["args"], **_opened(board, record, call_id), "type": "question"})
     elif kind in {"approval.decided", "approval.expired"}:
         board.ask({"state": "closed", "approval_id": meta["approval_id"]})
+    elif kind in _ANSWERED:
+        board.ask({"state": "closed", "approval_id": call_id})
     elif kind == "run.finished":
-        for approval_id in [name for name, each in board.approvals.items() if each["run_id"] == record["run_id"]]:
+        for approval_id in [name for name, each in board.approvals.items() if each["run_id"] == run_id]:
             board.ask({"state": "closed", "approval_id": approval_id})
+
+
+def _opened(board: Board, record: Record, approval_id: str) -> dict[str, Any]:
+    """Who asks, and since when."""
+    run_id, node = record["run_id"], record["meta"].get("node") or ""
+    known = board.run(run_id).nodes.get(node)
+    named = {"run_id": run_id, "node": node, "agent": known.agent if known else "", "asked_ms": record["ts_ms"]}
+    return {"state": "open", "approval_id": approval_id, **named}
 
 
 @dataclass(slots=True)

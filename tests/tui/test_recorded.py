@@ -32,15 +32,23 @@ async def test_a_file_is_shown_to_its_end_and_as_of_its_last_record(records):
 
 async def test_what_was_open_when_a_file_ends_is_in_the_inbox(waiting):
     board = await filled(StreamFeed(io.BytesIO(ndjson(waiting)), "x"))
-    (asked,) = board.approvals.values()
+    question, asked = board.approvals.values()
     assert (asked["agent"], asked["action"], asked["scopes"]) == ("mails", "mail.outbox", [])
+    assert (question["approval_id"], question["agent"]) == (f"{waiting[0]['run_id']}/colour/1/1", "ask")
+    assert (question["question"], question["options"]) == ("Which colour?", ["red", "blue"])
+
+
+async def test_a_question_that_was_answered_when_a_file_ends_is_not_open(records):
+    answered = [each for each in records if each["seq"] <= 19]
+    board = await filled(StreamFeed(io.BytesIO(ndjson(answered)), "x"))
+    assert [each["type"] for each in board.approvals.values()] == ["approval"]
 
 
 @pytest.mark.parametrize("named", ["send/1/1/outcome/1", "send/gate/1/1"])
 async def test_a_question_that_was_open_when_a_file_ends_is_no_approval(waiting, named):
     meta = {"approval_id": f"run/{named}", "options": ["it happened", "give up"]}
     records = [{**each, "meta": {**each["meta"], **meta}} if each["kind"] == "approval.requested" else each for each in waiting]
-    (shown,) = (await filled(StreamFeed(io.BytesIO(ndjson(records)), "x"))).approvals.values()
+    _, shown = (await filled(StreamFeed(io.BytesIO(ndjson(records)), "x"))).approvals.values()
     assert (shown["type"], shown["options"], "The pier" in shown["question"]) == ("question", ["it happened", "give up"], True)
 
 
@@ -81,7 +89,7 @@ async def test_the_past_has_the_runs_and_what_was_open_then(waiting):
     row = {"run_id": waiting[0]["run_id"], "opening_name": "letter", "state": "waiting", "submitted_ms": 1}
     feed = PastFeed([row], lambda _run_id: waiting, waiting[-1]["ts_ms"], "as it was")
     board = await filled(feed)
-    assert (board.link, len(board.approvals), board.run(row["run_id"]).seq) == ("as it was", 1, 18)
+    assert (board.link, len(board.approvals), board.run(row["run_id"]).seq) == ("as it was", 2, 18)
 
 
 async def test_masks_come_before_everything_that_is_shown(waiting):
