@@ -120,14 +120,14 @@ class TerminalPerson:
                 return None
             text = answer.strip()
             if not text and question.default is not None:
-                return PersonAnswer(question.default, "operator")
+                return PersonAnswer(question.default, "operator", uid=os.getuid())
             if not question.options and text:
-                return PersonAnswer(text, "operator")
+                return PersonAnswer(text, "operator", uid=os.getuid())
             if text.isdecimal() and 1 <= int(text) <= len(question.options):
                 text = question.options[int(text) - 1]
             if text in question.options:
                 comment = (await self._line("What should change? ") or "").strip() if text in question.comment_on else ""
-                return PersonAnswer(text, "operator", comment)
+                return PersonAnswer(text, "operator", comment, os.getuid())
             _say(f"Please give a number from 1 to {len(question.options)}." if question.options else "Please give an answer.")
 
     @contextmanager

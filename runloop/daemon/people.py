@@ -301,7 +301,7 @@ class People:
                 given = await self._wait(question_id, root, shown, ctx.asked_ms, stays_open=stays_open)
         except TimeoutError:
             return in_time(question)
-        return None if given is None or given.text is None else PersonAnswer(given.text, "operator", given.rationale or "")
+        return None if given is None or given.text is None else PersonAnswer(given.text, "operator", given.rationale or "", given.uid)
 
     async def _wait(
         self, approval_id: str, root: str, shown: dict[str, Any], asked_ms: int | None, *, stays_open: bool = False

@@ -370,7 +370,8 @@ class ApprovalDesk:
         if given is None:
             self._again.discard(approval_id)
             return None
-        ended = ApprovalEnded(approval_id, given.answer, node=asking.node, attempt=asking.attempt, call=asking.call, by=Decider(given.by))
+        by = Decider(given.by, given.uid)
+        ended = ApprovalEnded(approval_id, given.answer, node=asking.node, attempt=asking.attempt, call=asking.call, by=by)
         await self.recorder.write(Draft("approval.decided", f"{action}: {given.answer}", ended, actor=f"agent:{given.by}"))
         return {"decision": given.answer}
 

@@ -144,7 +144,12 @@ class Gates:
         if given is None:
             return None
         decided = ApprovalEnded(
-            approval_id, given.answer, node=gate.node, attempt=gate.attempt, by=Decider(given.by), rationale=given.comment or None
+            approval_id,
+            given.answer,
+            node=gate.node,
+            attempt=gate.attempt,
+            by=Decider(given.by, given.uid),
+            rationale=given.comment or None,
         )
         draft = Draft("approval.decided", f"gate of node {gate.node}: {given.answer}", decided, actor=f"agent:{given.by}")
         return GateAnswered(gate.node, gate.round, given.answer, given.comment), draft

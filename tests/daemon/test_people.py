@@ -381,8 +381,8 @@ async def test_a_question_without_options_takes_any_text_but_no_yes(runs):
     await settle()
     with pytest.raises(InvalidInput, match="the answer to a question is a text"):
         await runs.people.answer(CONTEXT.question_id, Answer(approved=True))
-    answering = asyncio.create_task(runs.people.answer(CONTEXT.question_id, Answer(text="anything", rationale="why")))
-    assert await asks == PersonAnswer("anything", "operator", "why")
+    answering = asyncio.create_task(runs.people.answer(CONTEXT.question_id, Answer(text="anything", rationale="why", uid=7)))
+    assert await asks == PersonAnswer("anything", "operator", "why", 7)
     answering.cancel()
 
 

@@ -318,15 +318,16 @@ async def test_what_was_asked_of_an_earlier_attempt_is_answered_in_a_pause_too(b
         run = await b.submit(AGAIN.format(attempts=2), yes=True)
         with pytest.raises(NeedsPerson):
             await b.manager.drive(run)
-        operator.answers = [PersonAnswer("it happened", "operator")]
+        operator.answers = [PersonAnswer("it happened", "operator", uid=1000)]
 
         again = await b.manager.recover(run.run_id, parks=lambda _: None)
         await pause(again, "lunch")
         with pytest.raises(RunHalted):
             await asyncio.wait_for(b.manager.drive(again), 60)
         await again.recorder.settled(60)
-        decided = [event.payload["meta"]["decision"] for event in b.ledger.read(kinds=["approval.decided"])]
-        assert (again.parked.why, decided[-1]) == ("a resumption", "it happened")
+        decided = b.metas("approval.decided")[-1]
+        assert (again.parked.why, decided["decision"]) == ("a resumption", "it happened")
+        assert decided["by"] == {"role": "operator", "uid": 1000}
 
         last = await b.manager.recover(run.run_id)
         await resume(last, "back")
@@ -347,13 +348,15 @@ async def test_what_a_person_said_of_an_earlier_attempt_holds_for_all_later_ones
 
 
 async def test_a_message_of_a_node_that_a_gate_sent_back_is_another_one(bench, desk):
-    operator = desk(True, True, answers=[PersonAnswer("revise", "operator", "shorter"), PersonAnswer("approve", "operator")])
+    operator = desk(True, True, answers=[PersonAnswer("revise", "operator", "shorter", 1000), PersonAnswer("approve", "operator")])
     async with bench(operator) as b:
         b.services.performers["mail.send"] = outbox = OnceOutbox(b.outbox)
         b.agent("one", REVISED_MAILER, ports_in=("revise",), caps=CAPS)
 
         result = await b.run("version: 0\nname: again\nnodes: [{id: a, use: 'agent:one', gate: {ask: good?, revise_to: a}}]\nedges: []\n")
 
+        gates = [meta["by"] for meta in b.metas("approval.decided") if "/gate/" in meta["approval_id"]]
+        assert gates == [{"role": "operator", "uid": 1000}, {"role": "operator"}]
         work = f"{result.run_id}/a/1"
         assert (result.status, outbox.sent) == ("succeeded", {work: "the letter", f"{work}/since-2": "the letter, shorter"})
         assert [meta["idempotency_key"] for meta in b.metas("effect.requested")] == [work, f"{work}/since-2"]

@@ -70,11 +70,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class PersonAnswer:
-    """What was answered and by whom: a role such as ``operator``, or ``default`` where the time ran out; ``comment`` adds words."""
+    """What was answered and by whom: a role such as ``operator``, or ``default`` where the time ran out, and the user's number.
+
+    ``comment`` adds words.
+    """
 
     answer: str
     by: str
     comment: str = ""
+    uid: int | None = None
 
 
 def in_time(question: Question) -> PersonAnswer:
