@@ -257,7 +257,9 @@ def _failed(process: subprocess.Popen[bytes], log: Path, patience: _Patience) ->
         return Unavailable(
             f"the daemon is not ready after {patience.seconds:g} s", code="daemon.slow", where=where, hint="its log says what it does"
         )
-    return Unavailable(f"the daemon ended with code {code} before it was ready", code="daemon.start", where=where, hint="its log says why")
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    hint = "its log says why" if code >= 0 else "where its log does not say why, the system did: SIGKILL (9) where there is no memory left"
+    return Unavailable(f"the daemon {how} before it was ready", code="daemon.start", where=where, hint=hint)
 
 
 def _say(facts: dict[str, Any], *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ import blake3
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
 from runloop.private import make_private
-from runloop.sandbox.configuration import CONFIGURATION
+from runloop.sandbox.configuration import CONFIGURATION, INVALID, UNWRITTEN
 from runloop.tasks import shielded
 
 if TYPE_CHECKING:
@@ -224,14 +224,15 @@ class CompiledCache:
                     child.kill()
                     await talk
             complaint = talk.result()[1].decode(errors="replace").strip()
-            if child.returncode == 4 and complaint.isdecimal():
+            if child.returncode == UNWRITTEN and complaint.isdecimal():
                 raise OSError(int(complaint), os.strerror(int(complaint)), str(fresh))
-            if child.returncode != 0:
-                why = complaint.splitlines()[-1].strip() if complaint else f"the compiler ended with {child.returncode}"
+            if child.returncode == INVALID:
                 raise CompileFailed(
-                    f"the code of {name} does not compile: {why}",
+                    f"the code of {name} does not compile: {complaint.splitlines()[-1].strip()}",
                     hint="build the agent again; it must be a valid WebAssembly file of its kind",
                 )
+            if child.returncode != 0:
+                raise _lost(name, child.returncode or 0, complaint)
             await _whole(asyncio.to_thread(self._store, path, fresh, descriptor))
             await asyncio.to_thread(self._forget_unused)
             tell(done=True)
@@ -261,6 +262,18 @@ class CompiledCache:
                 if found.lstat().st_mtime < before:
                     found.with_suffix(".seal").unlink(missing_ok=True)
                     found.unlink()
+
+
+def _lost(name: str, code: int, complaint: str) -> Unavailable:
+    """What to say of a compiler that ended before it was done, as the system ends one for which it has no memory."""
+    how = f"signal {-code}" if code < 0 else f"code {code}"
+    said = next((line for line in reversed(complaint.splitlines()) if line.strip() and not line.startswith("note:")), "")
+    return Unavailable(
+        f"{name} was not compiled: the compiler was ended with {how}" + (f": {said.strip()}" if said else ""),
+        code="cache.compiler_ended",
+        hint="compiling takes memory, once: some 600 MB for the Python guest; give this process so much, or swap "
+        "(`ulimit -a`, MemoryMax=), and `runloopd --prepare` compiles ahead",
+    )
 
 
 async def _whole(work: Awaitable[None]) -> None:

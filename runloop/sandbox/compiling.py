@@ -13,6 +13,7 @@ from wasmtime import component as wasm
 
 from runloop.oom import go_first
 from runloop.sandbox import confine, seccomp
+from runloop.sandbox.configuration import INVALID, UNWRITTEN
 from runloop.sandbox.engine import new_engine
 
 CPU_S = 600
@@ -21,7 +22,7 @@ OUTPUT_BYTES = 1 << 30
 
 
 def main() -> int:
-    """Compile; 0 when all is written, 3 when the code is no valid guest (stderr says why), 4 when it cannot be written (stderr: errno)."""
+    """Compile; 0 when all is written, INVALID when the code is no guest (stderr says why), UNWRITTEN when it has no place (its errno)."""
     kind, fuel, output, parent = sys.argv[1], sys.argv[2] == "fuel", int(sys.argv[3]), int(sys.argv[4])
     confine.die_with_parent(parent)
     go_first()
@@ -35,13 +36,13 @@ def main() -> int:
         compiled = Module(engine, code).serialize() if kind == "wasm32-wasip1" else wasm.Component(engine, code).serialize()
     except WasmtimeError as wrong:
         sys.stderr.write(str(wrong)[:4000])
-        return 3
+        return INVALID
     try:
         with os.fdopen(output, "wb") as file:
             file.write(compiled)
     except OSError as refused:
         sys.stderr.write(str(refused.errno))
-        return 4
+        return UNWRITTEN
     return 0
 
 

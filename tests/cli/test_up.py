@@ -22,3 +22,12 @@ def test_a_daemon_that_has_ended_is_not_called_slow_because_its_pipe_was_closed_
 
     assert error.code == code
     assert ("ended with code 7" in error.message) is (code == "daemon.start")
+
+
+def test_of_a_daemon_that_the_system_killed_the_signal_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]) as process:
+        process.wait()
+        error = _failed(process, tmp_path / "log", _Patience(load(), time.monotonic(), 60))
+
+    assert (error.code, "signal 9" in error.message, "memory" in error.hint) == ("daemon.start", True, True)

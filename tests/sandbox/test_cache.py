@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import stat
+import sys
 import threading
 
 import pytest
@@ -230,6 +231,32 @@ async def test_code_that_does_not_compile_says_why_and_leaves_nothing(cache, kin
     assert failed.value.code == "guest.invalid"
     assert "mine" in failed.value.message
     assert [path.name for path in cache.directory.iterdir() if path.suffix not in (".lock", "")] == []
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("os.kill(os.getpid(), 9)", "signal 9"),
+        ("sys.stderr.write('panicked: no memory\\nnote: run again'); os.abort()", "signal 6: panicked: no memory"),
+        ("sys.exit('MemoryError')", "code 1: MemoryError"),
+    ],
+)
+async def test_a_compiler_that_the_system_ends_says_nothing_of_the_code(cache, monkeypatch, end, said):
+    async def started(_module, _arguments, *, keep):
+        script = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); sys.stdin.buffer.read(); {end}"
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdin=pipe, stdout=pipe, stderr=pipe)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("runloop.sandbox.process.start_python", started)
+        with pytest.raises(Unavailable) as ended:
+            await _ensure(cache, Counting())
+    assert (ended.value.code, ended.value.message) == (
+        "cache.compiler_ended",
+        f"guest was not compiled: the compiler was ended with {said}",
+    )
+    assert "memory" in ended.value.hint
+    assert await _ensure(cache, Counting()) == cache.path("d", fuel=False)
 
 
 async def test_a_cancelled_compilation_leaves_nothing(cache):
