@@ -1,9 +1,12 @@
 """Directories in which something is made whole: gone afterwards, and what was left of them by processes that are gone, but no other's."""
 
+import ctypes
+import errno
 import fcntl
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,8 +54,8 @@ def test_what_a_process_left_that_was_killed_is_removed_and_nothing_else(tmp_pat
     file, link = tmp_path / f".keeping-{'f' * 16}.part", tmp_path / f".keeping-{'e' * 16}.part"
     file.write_text("no directory")
     link.symlink_to(tmp_path / others[0])
-    sweep(tmp_path)
-    assert names(tmp_path) == sorted([*others, file.name, link.name])
+    with scratch(tmp_path) as part:
+        assert names(tmp_path) == sorted([*others, file.name, link.name, part.name])
     sweep(tmp_path / "nowhere")
 
 
@@ -92,10 +95,20 @@ def test_nothing_stays_open(tmp_path, left):
     assert len(names(Path("/proc/self/fd"))) <= before
 
 
-@pytest.mark.parametrize("by_the_system", [True, False])
-def test_two_take_each_others_place(tmp_path, monkeypatch, by_the_system):
-    if not by_the_system:
-        monkeypatch.setattr(module, "_exchanged", lambda *_: False)
+def cannot(number):
+    """The system's call where the kernel or the file system does not have it."""
+
+    def rename(*_arguments):
+        ctypes.set_errno(number)
+        return -1
+
+    return SimpleNamespace(renameat2=rename)
+
+
+@pytest.mark.parametrize("library", [None, SimpleNamespace(), cannot(errno.EINVAL), cannot(errno.ENOSYS)])
+def test_two_take_each_others_place(tmp_path, monkeypatch, library):
+    if library is not None:
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_arguments, **_options: library)
     for name in ("new", "old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()

@@ -8,6 +8,7 @@ import pytest
 
 from runloop.bus.errors import Disconnected, NotAllowed
 from runloop.client import RunHandle
+from runloop.client import client as client_module
 from runloop.errors import Denied, InvalidInput, RunloopError, Unavailable
 
 ECHO = "def run(word: str = 'none') -> dict:\n    emit.log('working')\n    return {'out': word}\n"
@@ -81,11 +82,15 @@ async def test_the_same_request_id_is_the_same_run_and_another_opening_is_refuse
         assert len(await client.runs()) == 1
 
 
-async def test_a_large_output_is_whole(home, words):
+async def test_a_large_output_is_whole(home, words, monkeypatch):
     async with home.connection() as client:
         run = await client.submit(source=words.one("big"))
         finished = [record async for record in run.records() if record["kind"] == "node.finished"]
         assert "$blob" in finished[0]["meta"]["outputs"]
+        assert await run.outputs() == {"a": {"out": ["x" * 40_000]}}
+        part = await client.ask("blob", blob=finished[0]["meta"]["outputs"]["$blob"], offset=3, limit=5)
+        assert (part["offset"], part["data"], part["bytes"]) == (3, b'ut":[', 40_012)
+        monkeypatch.setattr(client_module, "_BLOB_BYTES", 9_999)
         assert await run.outputs() == {"a": {"out": ["x" * 40_000]}}
         for name in ("f" * 64, "zz", ""):
             with pytest.raises(RunloopError):
@@ -117,10 +122,11 @@ async def test_a_run_is_paused_resumed_and_cancelled(home, words):
 
 async def test_what_a_run_asks_is_listed_and_answered(home, words):
     async with home.connection() as client:
-        asked = await client.subscribe("action.request")
+        asked, other = await client.subscribe("action.request"), await client.submit(source=words.one("quick"))
         run = await client.submit(source=words.one("curious"), attended=True)
         opened = (await anext(asked)).payload
         assert [each["approval_id"] for each in await client.approvals(run.id)] == [opened["approval_id"]]
+        assert await client.approvals(other.id) == []
         with pytest.raises(InvalidInput):
             await client.answer(opened["approval_id"], answer="green")
         assert await client.answer(opened["approval_id"], answer="blue") == {"approval_id": opened["approval_id"], "run_id": run.id}
@@ -146,11 +152,17 @@ async def test_an_answer_that_neither_approves_nor_rejects_is_refused_and_decide
 
 async def test_status_metrics_and_runs_are_what_the_daemon_says(home, words):
     async with home.connection() as client:
-        await (await client.submit(source=words.one("quick"))).result()
-        assert [(run["opening_name"], run["state"]) for run in await client.runs(state="succeeded", opening="quick")] == [
-            ("quick", "succeeded")
-        ]
-        assert (await client.status())["runs"]["succeeded"] == 1
+        results = [await (await client.submit(source=words.one("quick"))).result() for _ in range(2)]
+        old, new = [each.run_id for each in results]
+        listed = await client.runs(state="succeeded", opening="quick")
+        assert [(run["run_id"], run["opening_name"], run["state"]) for run in listed] == [
+            (new, "quick", "succeeded"), (old, "quick", "succeeded"),
+        ]  # fmt: skip
+        begun_ms = listed[0]["submitted_ms"]
+        shown = [{"limit": 1}, {"offset": 1}, {"until_ms": begun_ms}, {"since_ms": begun_ms}, {"opening": "loop"}]
+        found = [[run["run_id"] for run in (await client.ask("list", **each))["runs"]] for each in shown]
+        assert found == [[new], [old], [old], [new], []]
+        assert (await client.status())["runs"]["succeeded"] == 2
         assert (await client.metrics())["v"] == 1
 
 

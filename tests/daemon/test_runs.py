@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from runloop.daemon.backlog import READY
+from runloop.daemon.control import VERBS
 from runloop.errors import RunloopError
 from runloop.kb import Ledger
 
@@ -341,13 +342,19 @@ async def test_when_the_person_who_follows_leaves_the_question_stays_open_for_ot
     assert found[-1]["meta"]["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("verb", ["submit", "cancel", "pause", "resume", "approvals", "answer", "reload", "drain"])
-async def test_a_client_without_the_token_changes_nothing(daemon, verb):
+async def test_a_client_without_the_token_learns_and_changes_nothing(daemon):
     daemon.start()
+    request_id = str(uuid.uuid4())
+    fields = {"run": "last", "request_id": request_id, "opening_source": "x", "approval_id": "x", "blob": "f" * 64}
+    verbs = sorted(set(VERBS) - {"describe_agents", "status", "metrics", "route"})
     async with daemon.client("client") as link:
-        error = await link.refused(verb, run="last", request_id=str(uuid.uuid4()), opening_source="x")
+        errors = [await link.refused(verb, **fields) for verb in verbs]
+        submitted = await link.raw({"RunSubmit": {"request_id": request_id, "opening_yaml": "x", "agent_digests": []}})
+        cancelled = await link.raw({"RunCancel": {"trace_id": f"trace:{request_id}"}})
         status = await link.ask("status")
-    assert (error["code"], error["exit_code"], status["state"]) == ("daemon.needs_operator", 4, "ready")
+    assert [(each["code"], each["exit_code"]) for each in errors] == [("daemon.needs_operator", 4)] * len(verbs)
+    assert ["needs the operator role" in each["RunRejected"]["reason"] for each in (submitted, cancelled)] == [True, True]
+    assert status["state"] == "ready"
 
 
 @pytest.mark.parametrize(
