@@ -158,6 +158,22 @@ def test_where_no_more_may_be_told_now_the_next_notice_is_due_with_the_next_seco
     assert (told(notices, 7000), notices.next_ms(7000)) == ([], None)
 
 
+def test_a_topic_is_told_once_a_second_with_the_first_frame_that_the_notice_before_did_not_tell_of():
+    notices, named = DropNotices(10), []
+    for now_ms, msg_id in ((0, 1), (999, 2), (999, 3), (1000, 4)):
+        notices.more("a", "overflow", 1) or notices.add("a", "overflow", 1, trace_id=7, msg_id=msg_id, expires_at_ms=now_ms)
+        named += [(each["msg_id"], each["expires_at_ms"], each["count"], each["observed_at_ms"]) for _, each in notices.due(now_ms)]
+    assert named == [(1, 0, 1, 0), (2, 999, 3, 1000)]
+
+
+def test_a_clock_that_is_set_back_keeps_no_notice_back():
+    notices = DropNotices(1)
+    lose(notices, "a")
+    assert told(notices, 3_600_000) == [("a", 1)]
+    lose(notices, "a", "b")
+    assert (told(notices, 0), told(notices, 1000)) == ([("a", 1)], [("b", 1)])
+
+
 def test_no_more_than_256_topics_are_gathered_at_a_time():
     notices = DropNotices(1000)
     lose(notices, *map(str, range(257)))

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from runloop import rmp
-from runloop.errors import RunloopError, Unavailable
+from runloop.errors import EXIT_FAILED, EXIT_UNAVAILABLE, RunloopError, Unavailable
 
 RUN = "00000000-0000-4000-8000-000000000001"
 TOPIC = f"rlp/runs/trace:{RUN}/events"
@@ -130,7 +130,7 @@ async def test_a_daemon_that_stops_and_stays_away_is_named_as_the_reason(bus, re
         await bus.stop()
         with pytest.raises(Unavailable) as caught:
             await anext(records)
-    assert caught.value.code == "daemon.stopped"
+    assert (caught.value.code, caught.value.exit_code) == ("daemon.stopped", EXIT_UNAVAILABLE)
 
 
 async def test_a_run_that_breaks_off_raises_what_broke_it(bus, restarted):
@@ -142,7 +142,15 @@ async def test_a_run_that_breaks_off_raises_what_broke_it(bus, restarted):
         )
         with pytest.raises(RunloopError) as caught:
             await anext(records)
-    assert (caught.value.code, caught.value.message) == ("kb.full", "the disk is full")
+    assert (caught.value.code, caught.value.message, caught.value.exit_code) == ("kb.full", "the disk is full", EXIT_FAILED)
+
+
+async def test_who_reads_before_anything_is_followed_is_told_how(bus, restarted):
+    await restarted(Ledger(record(1)), "running", 1)
+    async with bus.client() as client:
+        with pytest.raises(RunloopError, match="nothing is followed yet") as caught:
+            await anext(client.handle(RUN).following())
+    assert "async with" in caught.value.hint
 
 
 async def test_leaving_early_leaves_no_subscription_and_no_task(bus, restarted):

@@ -127,10 +127,14 @@ async def test_what_a_run_asks_is_listed_and_answered(home, words):
         opened = (await anext(asked)).payload
         assert [each["approval_id"] for each in await client.approvals(run.id)] == [opened["approval_id"]]
         assert await client.approvals(other.id) == []
+        found = await client.ask("attach", run=run.id, from_seq=1000)
+        assert found["from_seq"] == found["last_seq"] + 1
         with pytest.raises(InvalidInput):
             await client.answer(opened["approval_id"], answer="green")
         assert await client.answer(opened["approval_id"], answer="blue") == {"approval_id": opened["approval_id"], "run_id": run.id}
         assert await run.outputs() == {"a": {"out": ["blue"]}}
+        found = await client.ask("attach", run=run.id, from_seq=1000)
+        assert (found["state"], found["from_seq"]) == ("succeeded", found["last_seq"])
         assert await client.approvals() == []
 
 

@@ -69,6 +69,14 @@ async def test_by_default_nothing_is_read_and_nobody_waits(settings):
     assert (pressure.over, pressure.held(7), pressure.now) == ((), 7, {})
 
 
+async def test_what_is_just_at_its_threshold_is_not_above_it(proc, settings):
+    pressure = Pressure(Load(proc.path), lambda: None, look_s=3600)
+    proc(free=100)
+    pressure.obey(settings(mem_pct=90))
+    assert (pressure.now, pressure.over) == ({"mem_pct": 90.0}, ())
+    pressure.close()
+
+
 async def test_under_pressure_agents_start_one_after_the_other_and_each_gets_its_turn(proc, settings):
     turns, order = Turns(), []
     pressure = Pressure(Load(proc.path), turns.look_again, look_s=3600)
