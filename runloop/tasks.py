@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -35,6 +36,32 @@ async def shielded(work: Awaitable[T]) -> T:
     task.add_done_callback(_seen)
     await asyncio.wait({task})
     return task.result()
+
+
+async def unattended(call: Callable[[], T]) -> T:
+    """What a call gives that may never return: the process ends without it, as it does not with a thread of ``asyncio.to_thread``."""
+    loop = asyncio.get_running_loop()
+    given: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if given.done():
+            return
+        if error is not None:
+            given.set_exception(error)
+        else:
+            given.set_result(cast("T", result))
+
+    def make() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except Exception as raised:  # noqa: BLE001 - it is for who waits
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=make, name="unattended", daemon=True).start()
+    return await given
 
 
 def _seen(task: asyncio.Future[Any]) -> None:

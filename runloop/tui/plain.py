@@ -287,11 +287,12 @@ class Plain:
 def _lines_of(stream: BinaryIO) -> asyncio.Queue[bytes]:
     """The lines of a terminal, a pipe or a file as they come, an empty one at the end; a thread reads, which nobody has to wait for."""
     loop, lines = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+    unbuffered = getattr(stream, "raw", stream)  # a buffer is locked while it is read, and the process ends in an abort by that
 
     def read() -> None:
         line = b"-"
         while line:
-            line = stream.readline()
+            line = unbuffered.readline()
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(lines.put_nowait, line)
 

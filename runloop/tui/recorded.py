@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
+from functools import partial
 from io import BufferedIOBase
 from typing import Any, Final
 
 from runloop.dataclass import dataclass
 from runloop.errors import Denied, InvalidInput, RunloopError, Where
+from runloop.tasks import unattended
 from runloop.text import sort_of
 from runloop.tui.board import Board
 from runloop.tui.changing import Change
@@ -89,8 +91,9 @@ class StreamFeed(_Recorded):
     async def _read(self, board: Board, changed: Callable[[], None]) -> int:
         """Every line, as soon as it is there; how many there were."""
         number, rest, more = 0, b"", True
+        unbuffered = getattr(self.stream, "raw", self.stream)  # a buffer is locked while it is read, and then it cannot be closed
         while more:
-            data = await asyncio.to_thread(self.stream.read1, _CHUNK)
+            data = await unattended(partial(unbuffered.read, _CHUNK))
             more = bool(data)
             *lines, rest = (rest + (data or b"\n")).split(b"\n")
             if not more and lines == [b""]:

@@ -1,7 +1,10 @@
 """What `agtop` does with its options and settings; its screens are tested in tests/tui."""
 
+import contextlib
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,3 +100,25 @@ def test_what_is_shown_is_masked_as_rlp_masks_it(home):
     (run,) = board.runs.values()
     said = next(line.text for line in run.log if "wrote to" in line.text)
     assert not re.search(r"\bada@example.org", said)
+
+
+def test_who_quits_the_text_mode_leaves_though_more_may_be_typed(home):
+    command = [sys.executable, "-P", "-m", "runloop.cli.agtop", "--plain", "--input", str(LETTER)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        program.stdin.write(b"quit\n")
+        program.stdin.flush()
+        assert (program.wait(60), program.stderr.read()) == (0, b"")
+
+
+def test_who_quits_leaves_though_more_may_come_out_of_the_pipe_that_is_shown(home, tmp_path):
+    pipe, commands = tmp_path / "pipe", tmp_path / "commands"
+    os.mkfifo(pipe)
+    commands.write_text("runs\nquit\n")
+    command = [sys.executable, "-P", "-m", "runloop.cli.agtop", "--plain", "--input", str(pipe)]
+    with contextlib.ExitStack() as opened:
+        given = opened.enter_context(commands.open("rb"))
+        program = opened.enter_context(subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        writing = opened.enter_context(pipe.open("wb"))
+        writing.write(LETTER.read_bytes())
+        writing.flush()
+        assert (program.wait(60), program.stderr.read()) == (0, b"")
