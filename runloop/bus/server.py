@@ -29,7 +29,7 @@ from runloop.bus.publishing import Call, Own
 from runloop.bus.replay import DurableSource
 from runloop.bus.session import Peer
 from runloop.dataclass import dataclass
-from runloop.errors import RunloopError
+from runloop.errors import RunloopError, exhausted
 from runloop.rmp import DEFAULT_TTL_MS
 from runloop.tasks import end_tasks
 
@@ -370,8 +370,10 @@ class BusServer:
     def _broke(self, error: BaseException, topic: str) -> dict[str, Any]:
         if self._on_error is not None:
             self._on_error(error, topic)
-        broken = RunloopError(f"the daemon failed to answer: {type(error).__name__}", code="bus.handler", hint="the daemon's log says more")
-        return {"error": broken.to_dict()}
+        broken = exhausted(error) or RunloopError(
+            f"the daemon failed to answer: {type(error).__name__}", code="bus.handler", hint="the daemon's log says more"
+        )
+        return {"error": {**broken.to_dict(), "exit_code": broken.exit_code}}
 
     def _read_in_line(self, read: replay.Read) -> None:
         """Let a reading wait for the others of its connection: the threads that read are everybody's."""

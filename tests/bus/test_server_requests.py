@@ -1,6 +1,7 @@
 """Requests and answers on a real socket: deadlines, errors, answers that are read late, and what a broken connection leaves."""
 
 import asyncio
+import errno
 import os
 import time
 
@@ -211,19 +212,24 @@ async def test_errors_of_a_handler_are_replies_and_leave_nothing_behind(serve):
     async def breaks(_request):
         raise ValueError("oops")
 
+    async def spends(_request):
+        raise OSError(errno.EMFILE, "Too many open files")
+
     async def unsendable(_request):
         return {"ok": object()}
 
     async def hangs(_request):
         await asyncio.Event().wait()
 
-    for name, handler in (("refuses", refuses), ("breaks", breaks), ("unsendable", unsendable), ("hangs", hangs)):
+    for name, handler in (
+        ("refuses", refuses), ("breaks", breaks), ("spends", spends), ("unsendable", unsendable), ("hangs", hangs),
+    ):  # fmt: skip
         server.on_request(name, handler)
     async with await BusClient.connect(server.path) as client:
-        errors = [(await client.request(name, ASK, {})).payload["error"] for name in ("refuses", "breaks", "unsendable")]
-        assert [error["code"] for error in errors] == ["run.unknown", "bus.handler", "rmp.encode_error"]
-        assert errors[2]["message"].startswith("the answer cannot be sent: ")
-        assert broken == [("oops", "breaks")]
+        errors = [(await client.request(name, ASK, {})).payload["error"] for name in ("refuses", "breaks", "spends", "unsendable")]
+        assert [error["code"] for error in errors] == ["run.unknown", "bus.handler", "system.exhausted", "rmp.encode_error"]
+        assert errors[3]["message"].startswith("the answer cannot be sent: ")
+        assert [topic for _, topic in broken] == ["breaks", "spends"]
         with pytest.raises(DeadlinePassed):
             await client.request("hangs", ASK, {}, deadline_ms=30)
         with pytest.raises(Disconnected) as caught:
