@@ -45,9 +45,10 @@ def load(environment: Mapping[str, str], *, overridden: bool = False) -> RouterS
 
 
 def hints(environment: Mapping[str, str], *, overridden: bool = False) -> str:
-    """What a shell needs to let plain commands through; also kept in a file, older than the configuration once that has changed.
+    """What a shell needs to let plain commands through; also kept in a file, with a mark beside it for each file of the configuration.
 
-    Every shell reads that file, so what a variable of this one or ``--set`` says is not in it.
+    A mark has the date of its file: another date of either tells a shell that what is kept is old, also where an older file took the
+    place of a newer one. Every shell reads what is kept, so what a variable of this one or ``--set`` says is not in it.
     """
     from runloop.cli import context
     from runloop.config import load as load_settings
@@ -61,8 +62,23 @@ def hints(environment: Mapping[str, str], *, overridden: bool = False) -> str:
     shared = {name: value for name, value in environment.items() if not name.upper().startswith(_OF_THE_ROUTER)}
     if overridden or len(shared) < len(environment):
         kept = text_of(settings_of(load_settings(env=shared)), files, where)
-    _replace(f"{resolved.directories.state}/router.hints", kept)
+    file = f"{resolved.directories.state}/router.hints"
+    _replace(file, kept)
+    for number, each in enumerate(files, 1):
+        _mark(f"{file}.d/{number}", _stamp(each))
     return text
+
+
+def _mark(file: str, stamp: list[int] | None) -> None:
+    """Make an empty file of this date, or none for what is not there."""
+    try:
+        if stamp is None:
+            os.unlink(file)  # noqa: PTH108
+        else:
+            _replace(file, "")
+            os.utime(file, ns=(stamp[0], stamp[0]))
+    except OSError:
+        pass  # none was there, or it cannot be kept, as _replace says
 
 
 def _the_same_everywhere(resolved: Settings) -> bool:

@@ -66,7 +66,18 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
         *(directories.pog, directories.agents, directories.openings, directories.token, directories.outbox, directories.cache),
         *(
             state / name
-            for name in ("secrets", "keys", "policy-overrides", "config.yaml", "sock", "backups", "log", "router.hints", GRANTS)
+            for name in (
+                "secrets",
+                "keys",
+                "policy-overrides",
+                "config.yaml",
+                "sock",
+                "backups",
+                "log",
+                "router.hints",
+                "router.hints.d",
+                GRANTS,
+            )
         ),
         settings.get("security.secrets.root"),
         *settings.base.user_files,

@@ -12,7 +12,15 @@ from runloop.runs.obeying import protected_paths
     "name",
     [
         *("pog/events.sqlite", "agents/a/agent.py", "openings/o.yaml", "token", "secrets/mail/smtp", "keys/export-ed25519", "grants.json"),
-        *("policy-overrides/a.caps", "config.yaml", "sock/rmp.sock", "backups/one/events.sqlite", "log/runloopd.log", "router.hints"),
+        *(
+            "policy-overrides/a.caps",
+            "config.yaml",
+            "sock/rmp.sock",
+            "backups/one/events.sqlite",
+            "log/runloopd.log",
+            "router.hints",
+            "router.hints.d/1",
+        ),
     ],
 )
 def test_who_is_granted_the_home_gets_nothing_of_what_runloop_keeps_there(name, tmp_path):

@@ -261,6 +261,25 @@ def test_a_changed_denylist_holds_in_shells_that_are_open(home, terminal):
     assert "unheld" not in screen.screen()
 
 
+def test_a_configuration_with_an_older_date_that_takes_the_place_of_another_holds(home, terminal):
+    screen = terminal()
+    screen.enter("printf 'un%s\\n' touched")
+    screen.expect("untouched")
+
+    config, restored = home.root / "state/config.yaml", home.root / "restored.yaml"
+    restored.write_text('router: {denylist: ["printf"]}\n')
+    os.utime(restored, (1_000_000_000, 1_000_000_000))
+    restored.replace(config)
+    screen.enter("printf 'un%s\\n' held")
+    screen.expect("not run: it would start 'printf'")
+    screen.key("C-u")
+    config.unlink()
+    screen.enter("printf 'un%s\\n' bound")
+    screen.expect("unbound")
+
+    assert "unheld" not in screen.screen()
+
+
 def test_a_denylist_of_the_shell_s_own_environment_holds_though_a_daemon_has_another(home, terminal):
     assert home.rlp("up", "--wait").returncode == 0
     try:

@@ -21,15 +21,17 @@ __runloop_off() {
   [[ -n ${SSH_CONNECTION-}${SSH_TTY-} && -z ${RUNLOOP_ROUTER_SSH-} ]]
 }
 
-# Read what tells a plain command: from the file, or from rlp where the file is older than the configuration.
+# Read what tells a plain command: from the file, or from rlp where the configuration is another one since.
 __runloop_hints() {
-  local line config fresh=1 word
+  local line config mark fresh=1 word number=0
   local -a lines=()
   if [[ -r $__rl_cache && -z ${!RUNLOOP__ROUTER*}${!RUNLOOP_ROUTER_SHELL*}${!RUNLOOP_ROUTER_ALLOW*} ]]; then
     mapfile -t lines <"$__rl_cache"
     [[ ${lines[0]-} == "for ${RUNLOOP_CONFIG-}:${XDG_CONFIG_HOME-}" ]] || fresh=''
     for line in "${lines[@]}"; do
-      [[ $line == 'config '* && ${line#config } -nt $__rl_cache ]] && fresh='' && break
+      [[ $line == 'config '* ]] || continue
+      config=${line#config } mark=$__rl_cache.d/$((++number))  # a date of the mark that is another tells that the file changed
+      [[ $config -nt $mark || $config -ot $mark ]] && fresh='' && break
     done
   else
     fresh=''
@@ -54,9 +56,12 @@ __runloop_hints() {
 
 # Whether what is known has become old, because the configuration changed.
 __runloop_stale() {
-  local config
+  local config mark number=0
   [[ -n $__rl_known ]] || return 0
-  for config in "${__rl_configs[@]}"; do [[ $config -nt $__rl_cache ]] && return 0; done
+  for config in "${__rl_configs[@]}"; do
+    mark=$__rl_cache.d/$((++number))
+    [[ $config -nt $mark || $config -ot $mark ]] && return 0
+  done
   return 1
 }
 

@@ -34,13 +34,20 @@ function __runloop_rlp --description 'What rlp says, for which nobody waits for 
     command timeout -s KILL (math $wait / 1000) rlp $argv 2>/dev/null
 end
 
-function __runloop_hints --description 'Read what tells a plain command: from the file, or from rlp where that is older than the configuration'
+function __runloop_other --description 'Whether a file of the configuration is not of the date of its mark, or one of the two is not there'
+    test $argv[1] -nt $argv[2]; or test $argv[1] -ot $argv[2]
+end
+
+function __runloop_hints --description 'Read what tells a plain command: from the file, or from rlp where the configuration is another one since'
     set -l lines
+    set -l number 0
     if test -r $__rl_cache; and not set -n | string match -qir '^RUNLOOP_(_ROUTER|ROUTER_(SHELL|ALLOW))'
         read -z --delimiter \n -a lines <$__rl_cache
         test "$lines[1]" = "for $RUNLOOP_CONFIG:$XDG_CONFIG_HOME"; or set lines
         for line in $lines
-            if string match -q 'config *' -- $line; and test (string sub -s 8 -- $line) -nt $__rl_cache
+            string match -q 'config *' -- $line; or continue
+            set number (math $number + 1)
+            if __runloop_other (string sub -s 8 -- $line) $__rl_cache.d/$number
                 set lines
                 break
             end
@@ -71,8 +78,10 @@ end
 
 function __runloop_stale --description 'Whether what is known has become old, because the configuration changed'
     test -n "$__rl_known"; or return 0
+    set -l number 0
     for config in $__rl_configs
-        test $config -nt $__rl_cache; and return 0
+        set number (math $number + 1)
+        __runloop_other $config $__rl_cache.d/$number; and return 0
     end
     return 1
 end

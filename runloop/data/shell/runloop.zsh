@@ -7,24 +7,28 @@ zmodload zsh/parameter zsh/system zsh/datetime zsh/net/socket zsh/zleparameter 2
 (( $+functions[runloop-accept-line] )) && return 0
 
 typeset -gA _rl_words
-typeset -ga _rl_needles _rl_configs
+typeset -ga _rl_needles _rl_configs _rl_dated _rl_absent
 typeset -g _rl_filled= _rl_sigil= _rl_always= _rl_known= _rl_typed= _rl_rewritten= _rl_before= _rl_exit= _rl_reason=
 typeset -g _rl_cache=${RUNLOOP_HOME:-$HOME/.runloop}/router.hints
 
 runloop_router_off() { typeset -g RUNLOOP_ROUTER_DISABLE=1 }
 runloop_router_on() { unset RUNLOOP_ROUTER_DISABLE }
 
-# Read what tells a plain command: from the file, or from rlp where the file is older than the configuration.
+# Whether a file of the configuration is not of the date of its mark, or one of the two is not there.
+_runloop_other() { [[ $1 -nt $2 || $1 -ot $2 || ( -e $1 && ! -e $2 ) || ( ! -e $1 && -e $2 ) ]] }
+
+# Read what tells a plain command: from the file, or from rlp where the configuration is another one since.
 _runloop_hints() {
   emulate -L zsh
   setopt extended_glob
   local line word
+  local -i number=0
   local -a lines=()
   if [[ -r $_rl_cache && -z ${(M)${(k)parameters}:#(#i)RUNLOOP_(_ROUTER*|ROUTER_(SHELL|ALLOW)*)} ]]; then
     lines=("${(@f)$(<$_rl_cache)}")
     [[ ${lines[1]} == "for $RUNLOOP_CONFIG:$XDG_CONFIG_HOME" ]] || lines=()
     for line in $lines; do
-      [[ $line == 'config '* && ${line#config } -nt $_rl_cache ]] && lines=() && break
+      [[ $line == 'config '* ]] && _runloop_other ${line#config } $_rl_cache.d/$(( ++number )) && lines=() && break
     done
   fi
   (( $#lines )) || lines=("${(@f)$(command rlp route --hints 2>/dev/null </dev/null)}")
@@ -38,6 +42,11 @@ _runloop_hints() {
       always) _rl_always=1 ;;
     esac
   done
+  _rl_dated=() _rl_absent=() number=0
+  for word in $_rl_configs; do
+    line=$_rl_cache.d/$(( ++number ))
+    if [[ -e $line ]]; then _rl_dated+=($word $line); elif [[ ! -e $word ]]; then _rl_absent+=($word); fi
+  done
 }
 
 # Whether the line is a plain command: its first word is one, and nothing in it speaks for a sentence or is on the denylist. This is what
@@ -45,8 +54,9 @@ _runloop_hints() {
 _runloop_plain() {
   emulate -L zsh
   setopt extended_glob
-  local line=$1 word
-  for word in $_rl_configs; do [[ $word -nt $_rl_cache ]] && _rl_known= && break; done
+  local line=$1 word mark
+  for word in $_rl_absent; do [[ -e $word ]] && _rl_known= && break; done
+  for word mark in $_rl_dated; do [[ $word -nt $mark || $word -ot $mark || ! -e $word ]] && _rl_known= && break; done
   [[ -n $_rl_known ]] || _runloop_hints
   [[ -z $_rl_known || -n $_rl_always ]] && return 1
   [[ -n $_rl_sigil && $line == [[:space:]]#${(q)_rl_sigil}* ]] && return 1
