@@ -254,3 +254,23 @@ async def test_a_fork_whose_requester_waits_no_longer_is_taken_in_all_the_same(m
     async with asyncio.timeout(10):
         await pumped.wait()
     assert (taking.cancelled(), made) == (True, ["the fork"])
+
+
+async def test_only_what_no_process_drives_is_taken_over_and_what_broke_off_here_only_by_its_id(host, monkeypatch):
+    changing, hosting, *_ = host
+    left = [
+        Unfinished(RunIdentity(name, "trace:1", "opening:1", "waits"), owner, None, None, patient=False, waiting=None, waiting_ms=0)
+        for name, owner in (("left", "gone"), ("driven", "another"), ("mine", "me"))
+    ]
+    taken = []
+    monkeypatch.setattr(
+        Hosting, "take_over", lambda _self, found: taken.append([each.identity.run_id for each in found]) or (len(found), 0)
+    )
+    monkeypatch.setattr(
+        module_of_changing, "unfinished_runs", lambda _kb, run_id: [each for each in left if run_id in {None, each.identity.run_id}]
+    )
+    hosting.manager.services = SimpleNamespace(driven=lambda owner: owner == "another", owner="me")
+    assert [await changing._adopt(name) for name in (None, "left", "driven", "mine")] == [1, 1, 0, 1]
+    monkeypatch.setattr(Submitting, "under_way", lambda _self, run_id: run_id == "mine")
+    assert await changing._adopt("mine") == 0
+    assert taken == [["left"], ["left"], [], ["mine"], []]
