@@ -103,7 +103,7 @@ class Board:
 
     def silent_ms(self, now_ms: int) -> int | None:
         """How long a daemon that is followed has said nothing, where it should have: it measures itself every so often."""
-        quiet = 0 if self.heard_ms is None else now_ms - self.heard_ms
+        quiet = 0 if self.heard_ms is None else abs(now_ms - self.heard_ms)  # the clock may be put back
         return quiet if quiet > max(_QUIET_MS, 3 * self.series.interval_ms) else None
 
     def active(self) -> list[RunModel]:

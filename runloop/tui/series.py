@@ -11,6 +11,8 @@ from runloop.dataclass import dataclass
 
 KEPT: Final = 240
 """Samples that are kept of each series."""
+_PUT_BACK_MS: Final = 60_000
+"""A snapshot that is so much older than the last is of a clock that was put back."""
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS: Final = "_.-=+*#@"
 
@@ -27,11 +29,12 @@ class Series:
     version: int = 0
 
     def take(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot; one that is not newer than the last is left. A counter that fell began anew with its daemon."""
+        """Take a snapshot; one that is not newer than the last is left, unless the clock was put back. A counter that fell began anew."""
         ts_ms = snapshot["ts_ms"]
-        if self.ts_ms is not None and ts_ms <= self.ts_ms:
+        passed_ms = None if self.ts_ms is None else ts_ms - self.ts_ms
+        if passed_ms is not None and -_PUT_BACK_MS < passed_ms <= 0:
             return
-        seconds = None if self.ts_ms is None else (ts_ms - self.ts_ms) / 1000
+        seconds = None if passed_ms is None or passed_ms < 0 else passed_ms / 1000
         gauges, counters = snapshot["gauges"], snapshot["counters"]
         for name in self.gauges.keys() | gauges.keys():
             self.gauges.setdefault(name, deque(maxlen=KEPT)).append(gauges.get(name))

@@ -268,3 +268,9 @@ def test_a_daemon_is_silent_when_it_has_not_measured_itself_for_three_times_as_l
     assert (board.silent_ms(13_000), board.silent_ms(13_001)) == (None, 12_001)
     board.lose("no daemon answers")
     assert board.silent_ms(99_000) is None
+
+
+def test_a_daemon_that_hangs_is_silent_also_when_the_clock_is_put_back():
+    board = Board()
+    board.heard_ms = 7_200_000
+    assert (board.silent_ms(7_201_000), board.silent_ms(3_600_000)) == (None, 3_600_000)

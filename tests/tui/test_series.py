@@ -56,3 +56,10 @@ def test_series_never_grow_beyond_their_bound_and_stay_aligned(samples):
         series.take(snapshot(number + 1, counters=counters))
     assert all(len(values) <= KEPT for values in series.rates.values())
     assert all(rate is None or rate >= 0 for values in series.rates.values() for rate in values)
+
+
+def test_measuring_goes_on_when_the_clock_is_put_back():
+    series = Series()
+    for ts_ms, sent in ((7_200_000, 5), (7_201_000, 7), (3_600_000, 9), (3_601_000, 12)):
+        series.take({"ts_ms": ts_ms, "gauges": {"workers": sent}, "counters": {"sent": sent}})
+    assert (list(series.gauges["workers"]), list(series.rates["sent"])) == ([5, 7, 9, 12], [None, 2.0, None, 3.0])
