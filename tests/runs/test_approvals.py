@@ -438,13 +438,13 @@ async def test_time_spent_waiting_for_a_person_does_not_count_against_the_node(b
     decide = operator.decide
 
     async def slowly(request):
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.6)
         return await decide(request)
 
     operator.decide = slowly
     async with bench(operator) as b:
         b.agent("one", MAILER, caps=CAPS)
-        text = opening().replace('use: "agent:one"', 'use: "agent:one", timeout_ms: 400')
+        text = opening().replace('use: "agent:one"', 'use: "agent:one", timeout_ms: 1500')
 
         assert (await b.run(text)).status == "succeeded"
 
