@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Limit: TypeAlias = int | Callable[[], int] | None
 
+MOST_AGAIN = 64
+"""So many may wait for a turn who had one: their guests stay in the workers, whose places those who have turns need."""
+
 
 class Turns:
     """At most ``limit`` at work over all runs and ``per_run`` in one; None is no limit. Lives on one event loop.
@@ -21,7 +24,8 @@ class Turns:
     A limit that changes by itself is asked whenever a turn is taken or given back.
 
     Who leaves to wait for somebody gives the turn to others and takes it up again at once when the answer is there: those that
-    come back may exceed the limit for a while, and nothing that has begun ever waits for something that has not.
+    come back may exceed the limit for a while. Of what has begun, only who gave a long turn up waits for something that has not,
+    and these are few, so that what they keep is never all that there is.
     """
 
     def __init__(self, limit: Limit = None, per_run: int | None = None) -> None:
@@ -86,8 +90,8 @@ class Turns:
             raise
 
     def is_wanted(self, run_id: str) -> bool:
-        """Whether another run than this one waits for a turn that it may have."""
-        if self._closed:
+        """Whether another run than this one waits for a turn that it may have, and this one's may be given up for it."""
+        if self._closed or len(self._again) >= MOST_AGAIN:
             return False
         others = (each for each in self._order if each != run_id and each not in self._held)
         return any(self.per_run is None or self._working[each] < self.per_run for each in others)

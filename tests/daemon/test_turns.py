@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.runs.turns import Turns
+from runloop.runs.turns import MOST_AGAIN, Turns
 
 
 async def take(turns, run_id, order):
@@ -134,6 +134,25 @@ async def test_who_had_a_turn_already_has_it_back_when_nobody_else_gets_one_any_
     await turns.quiet()
     waiting[1].cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_no_more_give_their_turn_up_than_the_workers_have_room_for():
+    turns = Turns(1)
+    await turns.take("first")
+    runs = [str(number) for number in range(MOST_AGAIN + 1)]
+    begun = [asyncio.create_task(turns.take(run)) for run in runs]
+    again = []
+    for run in ["first", *runs[:-2]]:
+        await settle()
+        assert turns.is_wanted(run)
+        again.append(asyncio.create_task(turns.take_again(run)))
+    await settle()
+    assert (begun[-2].done(), begun[-1].done(), turns.is_wanted(runs[-2])) == (True, False, False)
+    for run in (*runs[-2:], "first", *runs[:-2]):
+        turns.give_back(run)
+        await settle()
+    await asyncio.gather(*begun, *again)
+    assert (turns.at_work, turns.waiting) == (0, 0)
 
 
 async def test_a_held_run_gets_no_turn_until_it_is_released_and_stops_nobody_else():
