@@ -292,7 +292,10 @@ def _lines_of(stream: BinaryIO) -> asyncio.Queue[bytes]:
     def read() -> None:
         line = b"-"
         while line:
-            line = unbuffered.readline()
+            try:
+                line = unbuffered.readline()
+            except (OSError, ValueError):  # it was closed, or its terminal is gone
+                line = b""
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(lines.put_nowait, line)
 

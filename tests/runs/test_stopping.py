@@ -333,6 +333,9 @@ class Person:
     def __init__(self):
         self.asked, self.answer = asyncio.Event(), asyncio.get_running_loop().create_future()
 
+    def has_said_no(self, _question_id):
+        return False
+
     async def ask(self, _question, _ctx):
         self.asked.set()
         return await self.answer

@@ -190,7 +190,9 @@ def test_every_verb_and_command_of_the_installed_rlp_has_help_a_page_of_the_manu
             inner = {name for each in node["options"] for name in each["names"] if name.startswith("--")}
             assert (words[0], {word.partition("\t")[0] for word in words[1:]}) == (":words", inner | {"--help"})
     manual = installed.parent.parent / "share/man"
-    assert {f"rlp-{path[0]}.1" for path in commands} | {"rlp.1", "agtop.1"} == {page.name for page in (manual / "man1").iterdir()}
+    assert {f"rlp-{path[0]}.1" for path in commands} | {"rlp.1", "agtop.1", "runloop.1"} == {
+        page.name for page in (manual / "man1").iterdir()
+    }
     assert (manual / "man8/runloopd.8").is_file()
     for path in commands:
         text = (manual / "man1" / f"rlp-{path[0]}.1").read_text().replace("\\-", "-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -128,8 +129,10 @@ def test_the_command_line_says_in_one_line_that_it_waits_for_room_and_that_it_go
     child = subprocess.Popen([sys.executable, "-c", command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     try:
         line = child.stderr.readline()
-        assert line.startswith("warning[kb.disk_full]: waiting for room on the disk, nothing is lost: make room where "), line
-        assert "events.sqlite" in line
+        warning = json.loads(line)["warning"]
+        assert warning["code"] == "kb.disk_full"
+        assert warning["message"].startswith("waiting for room on the disk, nothing is lost: make room where ")
+        assert "events.sqlite" in warning["message"]
         resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         out, err = child.communicate(timeout=60)
     finally:
