@@ -325,7 +325,7 @@ async def test_what_was_asked_of_an_earlier_attempt_is_answered_in_a_pause_too(b
         with pytest.raises(RunHalted):
             await asyncio.wait_for(b.manager.drive(again), 60)
         await again.recorder.settled(60)
-        decided = b.metas("approval.decided")[-1]
+        decided = b.ledger.read(kinds=["approval.decided"])[-1].payload["meta"]
         assert (again.parked.why, decided["decision"]) == ("a resumption", "it happened")
         assert decided["by"] == {"role": "operator", "uid": 1000}
 
