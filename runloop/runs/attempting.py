@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runloop.dataclass import dataclass
 from runloop.effects.journal import Journal
 from runloop.effects.types import CallError
 from runloop.errors import RunloopError
@@ -24,7 +23,7 @@ from runloop.runs.waits import Wait
 from runloop.runs.working import Working
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Iterator
 
     from runloop.bundles import Bundle
     from runloop.effects.journal import Crossing
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from runloop.runs.history import RecordedAttempt
     from runloop.runs.run import Run
 
-_TURN_MS = 200
-"""So long an attempt has its turn at least, before it gives it up to another run."""
 _UNTOLD_MS = 50
 _UNTOLD = 0.01
 """So long, and so much of its time, an attempt may wait for its turn without the plan hearing of it."""
@@ -65,7 +62,7 @@ async def _agent(run: Run, command: StartNode, started_ms: int, recorded: Record
     if recorded is not None:
         turns.come_back(run.run_id)  # it had its turn; and a paused run may come as far as its record goes
     elif not turns.try_take(run.run_id):
-        await _in_line(run, command, turns.take(run.run_id))
+        await _in_line(run, command)
     try:
         return await _guest(run, command, started_ms, recorded)
     finally:
@@ -95,34 +92,14 @@ def _untimed(run: Run, command: StartNode, among: set[str] | None = None) -> Ite
         run.tell(NodeResumed(command.node, command.attempt))
 
 
-async def _in_line(run: Run, command: StartNode, turn: Awaitable[None]) -> None:
+async def _in_line(run: Run, command: StartNode) -> None:
     """Wait for a turn."""
     run.under_way.in_line.add(command.node)
     try:
         with _untimed(run, command):
-            await turn
+            await run.services.turns.take(run.run_id)
     finally:
         run.under_way.in_line.discard(command.node)
-
-
-@dataclass(slots=True)
-class _Turn:
-    """An attempt's turn, which it gives up at a call once it has had it for long and another run waits for one."""
-
-    run: Run
-    command: StartNode
-    since_ms: int
-
-    def next(self) -> Awaitable[None] | None:
-        """Where it has to be given up, the wait for the next one."""
-        services = self.run.services
-        long = services.steady_ms() - self.since_ms >= _TURN_MS
-        return self._take() if long and services.turns.is_wanted(self.run.run_id) else None
-
-    async def _take(self) -> None:
-        services = self.run.services
-        await _in_line(self.run, self.command, services.turns.take_again(self.run.run_id))
-        self.since_ms = services.steady_ms()
 
 
 @contextmanager
@@ -159,7 +136,6 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         waiting=partial(_wait, run, node, attempt),
         away=lambda goes: _leave(run, goes=goes, outside=True),
         going=run.going,
-        next_turn=_Turn(run, command, services.steady_ms()).next,
         line=partial(_for_place, run, command),
         spent=lambda tokens, micros: run.tell(NodeSpent(node, attempt, tokens, micros)),
         stopped=partial(run.under_way.closing.call, node),

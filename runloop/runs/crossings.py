@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
@@ -107,8 +107,6 @@ class Crossings:
     taken_up: Callable[[], RecordedAttempt | None] = lambda: None
     """Called when the call is made again that an earlier process left open; the attempt as it left it, the first time."""
     going: asyncio.Event | None = None
-    next_turn: Callable[[], Awaitable[None] | None] = lambda: None
-    """Called before each call: what the attempt waits for where it has had its turn for long and others wait for theirs."""
     line: InLine = lambda _again: nullcontext()
     """Entered while the guest waits for a place in a worker."""
     spent: Callable[[int, int], None] = lambda _tokens, _micros: None
@@ -139,10 +137,6 @@ class Crossings:
 
     async def __call__(self, name: str, args_json: str) -> Answer:
         """Answer one hostcall of the guest. Raises only what must stop the guest: a divergence, an eviction, a ledger that cannot write."""
-        if self.live and not self.journal.replaying and (turn := self.next_turn()) is not None:
-            began_ms = self.steady_ms()
-            await turn
-            self.waited_ms += self.steady_ms() - began_ms
         effect = CATALOGUE.get(name)
         if effect is not None and effect.live:
             return await self._tell(name, args_json)

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 Limit: TypeAlias = int | Callable[[], int] | None
 
-MOST_AGAIN = 64
-"""So many may wait for a turn who had one: their guests stay in the workers, whose places those who have turns need."""
-
 
 class Turns:
     """At most ``limit`` at work over all runs and ``per_run`` in one; None is no limit. Lives on one event loop.
@@ -24,8 +21,7 @@ class Turns:
     A limit that changes by itself is asked whenever a turn is taken or given back.
 
     Who leaves to wait for somebody gives the turn to others and takes it up again at once when the answer is there: those that
-    come back may exceed the limit for a while. Of what has begun, only who gave a long turn up waits for something that has not,
-    and these are few, so that what they keep is never all that there is.
+    come back may exceed the limit for a while, and nothing that has begun ever waits for something that has not.
     """
 
     def __init__(self, limit: Limit = None, per_run: int | None = None) -> None:
@@ -36,8 +32,6 @@ class Turns:
         self._away = 0
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
         self._order: deque[str] = deque()
-        self._again: dict[asyncio.Future[None], str] = {}
-        """Those who had a turn already, and their runs."""
         self._held: set[str] = set()
         self._closed = False
         self._quiet: list[asyncio.Future[None]] = []
@@ -89,32 +83,6 @@ class Turns:
                 self._forget(run_id, waiter)
             raise
 
-    def is_wanted(self, run_id: str) -> bool:
-        """Whether another run than this one waits for a turn that it may have, and this one's may be given up for it."""
-        if self._closed or len(self._again) >= MOST_AGAIN:
-            return False
-        others = (each for each in self._order if each != run_id and each not in self._held)
-        return any(self.per_run is None or self._working[each] < self.per_run for each in others)
-
-    async def take_again(self, run_id: str) -> None:
-        """Give a turn to others, and wait for the next before all else of this run. However it ends, there is one to give back."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if run_id in self._queues:
-            self._order.remove(run_id)
-        self._queues.setdefault(run_id, deque()).appendleft(waiter)
-        self._order.append(run_id)
-        self._again[waiter] = run_id
-        self.give_back(run_id)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if not waiter.done() or waiter.cancelled():
-                self._forget(run_id, waiter)
-                self._begin(run_id)
-            raise
-        finally:
-            del self._again[waiter]
-
     def give_back(self, run_id: str) -> None:
         """End a turn."""
         self._end(run_id)
@@ -142,13 +110,8 @@ class Turns:
         self._serve()
 
     def close(self) -> None:
-        """Give nobody a turn any more who has not had one."""
+        """Give nobody a turn any more."""
         self._closed = True
-        for waiter, run_id in self._again.items():
-            if not waiter.done():
-                self._forget(run_id, waiter)
-                self._begin(run_id)
-                waiter.set_result(None)
 
     def allow(self, limit: Limit, per_run: int | None) -> None:
         """Change the limits; who has a turn keeps it."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.runs.turns import MOST_AGAIN, Turns
+from runloop.runs.turns import Turns
 
 
 async def take(turns, run_id, order):
@@ -60,99 +60,6 @@ async def test_who_waits_for_an_answer_lends_the_place_and_takes_it_up_at_once()
     turns.come_back("a", outside=True)
     assert (turns.at_work, turns.away) == (2, 0)
     await waiting
-
-
-async def test_who_takes_a_turn_again_gives_it_to_another_run_and_comes_before_all_else_of_its_own():
-    turns, order = Turns(1, 1), []
-    await turns.take("a")
-    assert not turns.is_wanted("a")
-    own = asyncio.create_task(take(turns, "a", order))
-    await settle()
-    assert not turns.is_wanted("a")
-    other = asyncio.create_task(take(turns, "b", order))
-    await settle()
-    assert turns.is_wanted("a")
-    again = asyncio.create_task(turns.take_again("a"))
-    await other
-    assert (order, turns.at_work, again.done()) == (["b"], 1, False)
-    turns.give_back("b")
-    await again
-    assert (order, turns.at_work) == (["b"], 1)
-    turns.give_back("a")
-    await own
-    assert order == ["b", "a"]
-
-
-async def test_nobody_wants_a_turn_that_he_may_not_have():
-    turns = Turns(2, 1)
-    await turns.take("a")
-    await turns.take("b")
-    waiting = [asyncio.create_task(turns.take("b")), asyncio.create_task(turns.take("held"))]
-    turns.hold("held")
-    await settle()
-    assert not turns.is_wanted("a")
-    turns.release("held")
-    assert turns.is_wanted("a")
-    turns.close()
-    assert not turns.is_wanted("a")
-    for each in waiting:
-        each.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-
-
-@pytest.mark.parametrize("granted", [False, True])
-async def test_who_is_stopped_while_he_takes_a_turn_again_has_one_to_give_back(granted):
-    turns = Turns(1)
-    await turns.take("a")
-    await asyncio.gather(asyncio.wait({asyncio.create_task(turns.take("b"))}, timeout=0))
-    again = asyncio.create_task(turns.take_again("a"))
-    await settle()
-    assert (turns.at_work, turns.waiting) == (1, 1)
-    if granted:
-        turns.give_back("b")
-    again.cancel()
-    await asyncio.gather(again, return_exceptions=True)
-    assert (turns.at_work, turns.waiting) == (1 if granted else 2, 0)
-    turns.give_back("a")
-    if not granted:
-        turns.give_back("b")
-    assert turns.at_work == 0
-
-
-async def test_who_had_a_turn_already_has_it_back_when_nobody_else_gets_one_any_more():
-    turns, order = Turns(1), []
-    await turns.take("a")
-    waiting = [asyncio.create_task(take(turns, run, order)) for run in "bc"]
-    await settle()
-    again = asyncio.create_task(turns.take_again("a"))
-    await settle()
-    turns.close()
-    await again
-    assert (order, turns.at_work, turns.waiting) == (["b"], 2, 1)
-    for run in "ab":
-        turns.give_back(run)
-    await turns.quiet()
-    waiting[1].cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-
-
-async def test_no_more_give_their_turn_up_than_the_workers_have_room_for():
-    turns = Turns(1)
-    await turns.take("first")
-    runs = [str(number) for number in range(MOST_AGAIN + 1)]
-    begun = [asyncio.create_task(turns.take(run)) for run in runs]
-    again = []
-    for run in ["first", *runs[:-2]]:
-        await settle()
-        assert turns.is_wanted(run)
-        again.append(asyncio.create_task(turns.take_again(run)))
-    await settle()
-    assert (begun[-2].done(), begun[-1].done(), turns.is_wanted(runs[-2])) == (True, False, False)
-    for run in (*runs[-2:], "first", *runs[:-2]):
-        turns.give_back(run)
-        await settle()
-    await asyncio.gather(*begun, *again)
-    assert (turns.at_work, turns.waiting) == (0, 0)
 
 
 async def test_a_held_run_gets_no_turn_until_it_is_released_and_stops_nobody_else():
