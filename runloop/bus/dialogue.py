@@ -61,12 +61,8 @@ def _hello(broker: Broker, session: Session, payload: Any, now_ms: int) -> None:
         raise NotAllowed("the role operator needs the operator token", code="bus.token", hint=hint)
     if hello.role == AGENT and hello.token is not None:
         _prove(broker, session, hello.name, hello.token, now_ms)
-    greeted = [each for each in broker.sessions.values() if each.greeted and not each.closing]
-    if len(greeted) >= broker.limits.connections:
-        goes = who_leaves(greeted, session, trusted=hello.role == OPERATOR or bool(session.agent))
-        if goes is session:
-            raise too_many(broker.limits.connections)
-        broker.goodbye(goes, too_many(broker.limits.connections), now_ms)
+    if len(broker.sessions) > broker.limits.connections:
+        _make_room(broker, session, now_ms, trusted=hello.role == OPERATOR or bool(session.agent))
     if hello.resume is not None:
         before = next((other for other in broker.sessions.values() if _fits(other.key, hello.resume)), None)
         if before is not None and before is not session and before.peer.uid == session.peer.uid and before.role == hello.role:
@@ -85,6 +81,18 @@ def _hello(broker: Broker, session: Session, payload: Any, now_ms: int) -> None:
         "limits": broker.limits.to_wire(),
     }
     broker.send(session, frames.WELCOME, welcome, now_ms)
+
+
+def _make_room(broker: Broker, session: Session, now_ms: int, *, trusted: bool) -> None:
+    """Where as many said hello as may be connected, one of them goes for this one. Raises LimitExceeded where that is this one."""
+    most = broker.limits.connections
+    greeted = [each for each in broker.sessions.values() if each.greeted and not each.closing]
+    if len(greeted) < most:
+        return
+    goes = who_leaves(greeted, session, trusted=trusted)
+    if goes is session:
+        raise too_many(most)
+    broker.goodbye(goes, too_many(most), now_ms)
 
 
 def _prove(broker: Broker, session: Session, name: str, token: str, now_ms: int) -> None:

@@ -88,7 +88,6 @@ def settings_for_the_daemon() -> Settings:
 
 def settings_or_why() -> tuple[Settings, ConfigError | None]:
     """The settings; where a file of them is broken, those without any file, and what is wrong with it."""
-    import os
     from pathlib import Path
 
     from runloop.config import load

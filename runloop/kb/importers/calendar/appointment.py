@@ -108,10 +108,10 @@ def _shown(when: dt.date, zone: str | None, zones: Zones, problems: list[str]) -
         return {"at": when.isoformat(), "ms": _ms(midnight)}
     local = when.replace(tzinfo=None).isoformat()
     if when.tzinfo is None and zone is not None:
-        when = when.replace(tzinfo=zones.find(zone))
-    if when.tzinfo is None and zone is not None:
-        problems.append(f"time zone {zone[:80]!r} is not known")
-        return {"at": local, "zone": zone}
+        if (defined := zones.find(zone)) is None:
+            problems.append(f"time zone {zone[:80]!r} is not known")
+            return {"at": local, "zone": zone}
+        when = when.replace(tzinfo=defined)
     if when.tzinfo is None:
         return {"at": local, "ms": _ms(when.replace(tzinfo=dt.UTC))}
     return {"at": local, "zone": zone or "UTC", "ms": _ms(when)}
