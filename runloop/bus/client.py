@@ -272,6 +272,8 @@ class BusClient:
         wire.send(raw)
         try:
             reply = await self._requests.wait(number, self._loop.create_future(), deadline_ms / 1000, late)
+        except DeadlinePassed:  # the bus got the request when it had expired already
+            raise late from None
         finally:
             wire.off_ack(asked)
         if _is_late(reply.payload):  # both sides watch the deadline; who is first must not matter

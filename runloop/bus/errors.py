@@ -16,6 +16,7 @@ from runloop.errors import (
     VerificationFailed,
     Where,
 )
+from runloop.rmp.errors import Expired
 
 
 class BusError(RunloopError):
@@ -111,14 +112,13 @@ def bad(message: str, *, key: str, hint: str, code: str | None = None) -> BadFra
 
 
 _ALSO: dict[type[RunloopError], tuple[str, ...]] = {
+    DeadlinePassed: (Expired.code,),
     BadFrame: ("bus.topic", "bus.hello", "bus.subscription", "bus.not_durable"),
     NotAllowed: ("bus.token", "bus.uid"),
     LimitExceeded: ("bus.connections", "bus.subscriptions", "bus.queue", "bus.bytes_in_flight", "bus.requests", "bus.request_bytes"),
     Disconnected: ("bus.stopping", "bus.closed", "bus.heartbeat", "bus.frame_timeout", "bus.hello_timeout", "bus.no_responder"),
 }
-_KINDS: dict[str, type[RunloopError]] = {DeadlinePassed.code: DeadlinePassed} | {
-    code: kind for kind, codes in _ALSO.items() for code in (kind.code, *codes)
-}
+_KINDS: dict[str, type[RunloopError]] = {code: kind for kind, codes in _ALSO.items() for code in (kind.code, *codes)}
 _BY_EXIT: dict[int, type[RunloopError]] = {
     EXIT_INVALID: InvalidInput,
     EXIT_UNAVAILABLE: Unavailable,

@@ -55,10 +55,30 @@ def test_it_has_less_than_150_lines_and_depends_on_nothing_but_node():
 
 @needs_node
 async def test_it_publishes_and_gets_back_what_it_published(serve, echo):
-    server = await serve(limits=BusLimits(heartbeat_ms=20))
+    server = await serve()
     status, got, errors = await node(echo, CLIENT, server.path, "a/b", 30)
     assert (status, errors) == (0, "")
     assert got == [{"n": n, "text": "añb", "list": [1.5, -3, None, True, 2**40]} for n in range(1, 31)]
+
+
+@needs_node
+async def test_it_answers_when_the_bus_asks_whether_it_is_there(serve, tmp_path):
+    server = await serve(limits=BusLimits(heartbeat_ms=20, missed_heartbeats=1_000_000))  # however slow the machine is
+    script = tmp_path / "idle.mjs"
+    script.write_text("const { Bus } = await import(process.argv[2])\nawait Bus.connect(process.argv[3])\n")
+    process = await asyncio.create_subprocess_exec("node", script, CLIENT, server.path)
+    try:
+        async with asyncio.timeout(60):
+            while server.stats().subscriptions == 0:  # after which it has nothing else to say
+                await asyncio.sleep(0.01)
+            (session,) = server.broker.sessions.values()
+            for _ in range(3):
+                for unanswered in (True, False):
+                    while (session.pinged > 0) is not unanswered:
+                        await asyncio.sleep(0)
+    finally:
+        process.kill()
+        await process.wait()
 
 
 @needs_node

@@ -168,15 +168,16 @@ async def test_garbage_is_answered_with_a_goodbye_and_harms_nobody(serve, garbag
 
 
 async def test_peers_that_say_nothing_or_half_a_frame_are_sent_away(serve):
-    server = await serve(limits=BusLimits(hello_ms=50, frame_ms=50, heartbeat_ms=40))
-    mute = await Raw.connect(server, greet=False)
+    strict = await serve("strict.sock", limits=BusLimits(hello_ms=50))
+    server = await serve(limits=BusLimits(frame_ms=50, heartbeat_ms=40))
+    mute = await Raw.connect(strict, greet=False)
     slow = await Raw.connect(server)
     slow.writer.write(b"\x00\x00\x01")
     deaf = await Raw.connect(server)
     assert await mute.end() == (frames.GOODBYE, "bus.hello_timeout")
     assert await slow.end() == (frames.GOODBYE, "bus.frame_timeout")
     assert await deaf.end() == (frames.GOODBYE, "bus.heartbeat")
-    assert server.stats().connections == 0
+    assert (strict.stats().connections, server.stats().connections) == (0, 0)
 
 
 async def test_a_client_answers_pings_and_stays(serve):
