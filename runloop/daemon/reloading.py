@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runloop.config import Settings
+    from runloop.config.errors import ConfigWarning
     from runloop.daemon.app import Daemon
     from runloop.daemon.logs import Log
     from runloop.daemon.notify import Notifier
@@ -48,9 +49,12 @@ class Reloading:
         """What is wrong with the configuration, and since when (epoch ms)."""
         self.needs_restart: list[str] = []
         """Keys that changed and cannot be obeyed before the daemon starts anew."""
+        self._warned: frozenset[ConfigWarning] = frozenset()
+        """What the settings in force were warned of."""
 
     def watch(self) -> list[Watcher]:
         """Follow the files of agents, openings and configuration; what has to be closed."""
+        self._warn(self._daemon.settings)
         self._files = Watcher(lambda _paths: self._rescan_soon(), self._unwatched)
         self._links = Watcher(self._linked_changed, self._unwatched, recursive=False)
         self._watch_files()
@@ -145,7 +149,9 @@ class Reloading:
     async def _read_settings(self) -> list[str]:
         """The keys that changed. Raises what is wrong with the configuration."""
         try:
-            changed = await self._take_settings(await asyncio.to_thread(self._load))
+            loaded = await asyncio.to_thread(self._load)
+            self._warn(loaded)
+            changed = await self._take_settings(loaded)
         except RunloopError as error:
             self.config_error = (error, clock_ms())
             self._tell(Change("config", str(error.where) or "configuration", "broken", error=error))
@@ -171,6 +177,13 @@ class Reloading:
             self._daemon.hosting.allow(self._daemon.settings.get("runtime.max_runs"), self._daemon.settings.get("runtime.max_queued_runs"))
             self._log.configure(self._daemon.settings)
         return changed
+
+    def _warn(self, settings: Settings) -> None:
+        """Log what does not work as its author may think, once for as long as it is so: of a service nobody sees another word."""
+        for warning in settings.warnings:
+            if warning not in self._warned:
+                logger().warning("a setting", code=warning.code, why=str(warning))
+        self._warned = frozenset(settings.warnings)
 
     def _tell(self, change: Change) -> None:
         self._daemon.bus.publish(RELOAD_TOPIC, _CHANGE, change.shown())

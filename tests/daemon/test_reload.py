@@ -1,6 +1,7 @@
 """Files that change while the daemon runs: taken in whole, or not at all, and never under a run that has begun."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -273,6 +274,23 @@ async def test_a_directory_of_settings_that_is_made_or_made_again_under_the_daem
             async with asyncio.timeout(30):
                 while (await link.ask("status"))["runs"]["max_runs"] != most:
                     await changed(changes, "config", "loaded")
+
+
+async def test_what_the_settings_are_warned_of_stands_in_the_log_once_for_as_long_as_it_is_so(daemon):
+    daemon.configure("openings: {search_dirs: [/nowhere/a]}\n")
+    daemon.start(env={"RUNLOOP__ROUTER__DENYLIST": "[]"})
+    async with daemon.client() as link:
+        await link.ask("reload")
+        daemon.configure("openings: {search_dirs: [/nowhere/b]}\n")
+        await link.ask("reload")
+    daemon.stop()
+    warned = [line["why"] for line in map(json.loads, daemon.log().splitlines()) if line["event"] == "a setting"]
+    file = daemon.state / "config.yaml"
+    assert [why.partition(f" ({file}")[0] for why in warned] == [
+        "openings.search_dirs: /nowhere/a does not exist",
+        "router.denylist is empty (key 'RUNLOOP__ROUTER__DENYLIST')",
+        "openings.search_dirs: /nowhere/b does not exist",
+    ]
 
 
 async def test_sighup_reads_everything_anew_and_opens_the_log_again(daemon):
