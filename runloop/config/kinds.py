@@ -183,6 +183,24 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class PublisherKind:
+    """A kind of client, in any case; the words are the specification's (2.1)."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return "one of " + ", ".join(self.choices)
+
+    def read(self, raw: Raw, expansion: Expansion) -> str:
+        text = _scalar(raw, "text").strip().lower()
+        if text not in self.choices:
+            what = f"unknown publisher kind {text!r}" if text else "empty publisher kind entry"
+            raise ConfigError(what, where=raw.where, hint=f"Use {', '.join(self.choices)}.")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """``host`` or ``host:port``, read into the one form in which hosts are compared."""
 
@@ -201,17 +219,23 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class PathText:
-    """A path: ``~``, ``$VAR``, ``${VAR}`` and ``env:VAR`` are expanded, a relative one starts at the working directory."""
+    """A path: ``~``, ``$VAR``, ``${VAR}`` and ``env:VAR`` are expanded, a relative one starts at the working directory.
+
+    A blank one is an error, with ``empty_message`` where that is given, or ``None`` where it ``may_be_blank``.
+    """
 
     empty_message: str = ""
+    may_be_blank: bool = False
 
     @property
     def name(self) -> str:
         return "path"
 
-    def read(self, raw: Raw, expansion: Expansion) -> Path:
+    def read(self, raw: Raw, expansion: Expansion) -> Path | None:
         text = _scalar(raw, "a path")
         if not text.strip():
+            if self.may_be_blank:
+                return None
             raise ConfigError(self.empty_message or f"must be a path (found {raw.shape})", where=raw.where)
         return expand(text.strip(), expansion, raw.where)
 
@@ -227,7 +251,10 @@ def _inside(step: str, kind: Kind, raw: Raw, expansion: Expansion) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list; one line of text is a list of its comma-separated parts. What is ``always`` so cannot be left out."""
+    """A list; one line of text is a list of its comma-separated parts.
+
+    Where something is ``always`` in it, that cannot be left out, and nothing counts twice.
+    """
 
     item: Kind
     always: tuple[str, ...] = ()
@@ -245,8 +272,8 @@ class ListOf:
         else:
             found = tuple(_inside(f"[{number}]", self.item, each, expansion) for number, each in enumerate(raw.value))
         if not all(each in found for each in self.always):
-            raise _wrong(raw, f"a list with {' and '.join(self.always)} in it")
-        return found
+            raise _wrong(raw, f"a list with {' and '.join(self.always)} in it", got=", ".join(found) or "an empty list")
+        return tuple(dict.fromkeys(found)) if self.always else found
 
 
 @dataclass(frozen=True, slots=True)

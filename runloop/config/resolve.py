@@ -44,6 +44,10 @@ def _check_together(found: Mapping[str, Explanation], findings: Findings) -> Non
         message = f"kb.events_db and kb.view_db both name {events.value!r}, but are two files"
         where = next((each.where for each in (views, events) if each.layer != "default"), _DEFAULT)
         findings.errors.append(ConfigError(message, where=where, hint="Give each its own name."))
+    directory = found["runtime.sockets_dir"]
+    if directory.value is None and found["runtime.socket_path"].value is None:
+        message = f"{directory.key.path} cannot be empty when runtime.socket_path is unset"
+        findings.errors.append(ConfigError(message, where=named(directory.where, directory.key.path), hint=f"It is: {directory.key.doc}"))
 
 
 def _default(key: Key, expansion: Expansion) -> Assignment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runloop.config.kinds import Boolean, Host, Integer, ListOf, MapOf, PathText, Text
+from runloop.config.kinds import Boolean, Host, Integer, ListOf, MapOf, PathText, PublisherKind, Text
 from runloop.config.registry import Key
 from runloop.config.table_models import MODELS
 from runloop.config.table_policy import ACTIONS, POLICY, SIGNER
@@ -76,7 +76,7 @@ GENERAL: tuple[Key, ...] = (
     ),
     Key(
         "runtime.sockets_dir",
-        PathText(empty_message="runtime.sockets_dir cannot be empty when runtime.socket_path is unset"),
+        PathText(may_be_blank=True),
         "{sockets}",
         "Directory of the daemon's first socket; the second is in `sock` of the state directory.",
         effect=DAEMON,
@@ -488,7 +488,7 @@ REST: tuple[Key, ...] = (
     Key("agents.cache_dir", PathText(), "{cache}", "Where compiled guests are kept.", effect="the cache of compiled guests"),
     Key(
         "bus.auth.publishers.action_decision.allowed_kinds",
-        ListOf(Text(("ui", "tui", "agent")), always=("ui", "tui")),
+        ListOf(PublisherKind(("ui", "tui", "agent")), always=("ui", "tui")),
         ["ui", "tui"],
         "Kinds of client that may answer an approval; none is kept from it by its kind, so a list without one of these is refused.",
         instead="whoever has the operator token decides, and nobody else",

@@ -322,7 +322,7 @@ class Control:
             ours = {"request_id": reading.bare(request_id), "opening_source": fields.get("opening_yaml"), "agent_digests": digests}
             found = await self.submit(ours, peer)
         except RunloopError as error:
-            return {"RunRejected": {"request_id": request_id, "reason": error.message}}
+            return {"RunRejected": {"request_id": request_id, "reason": _reason(error)}}
         names = ("trace_id", "opening_id", "opening_name")
         return {"RunAccepted": {"request_id": request_id, **{name: found[name] for name in names}}}
 
@@ -350,6 +350,11 @@ def _length(facts: Mapping[str, Any]) -> int:
     """Characters of what a line becomes by what the shell knows."""
     aliases = facts.get("aliases") or {}
     return len(facts.get("expanded") or "") + sum(map(len, aliases.values()))
+
+
+def _reason(error: RunloopError) -> str:
+    """What is wrong in one text, as upstream answers: where it lies in the opening, if it does."""
+    return error.message if error.where.line is None else f"{error.where}: {error.message}"
 
 
 def _where(error: RunloopError, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,11 +158,17 @@ def test_a_null_inside_a_value_is_the_default_of_that_entry(machine):
             "policy: {allowed_hosts: ['https://x.org']}",
             "policy.allowed_hosts[0] must be a host or host:port, without a scheme (found 'https://x.org')",
         ),
-        ("bus: {auth: {publishers: {action_decision: {allowed_kinds: [robot]}}}}", None),
-        ("bus: {auth: {publishers: {action_decision: {allowed_kinds: ['   ']}}}}", None),
+        (
+            "bus: {auth: {publishers: {action_decision: {allowed_kinds: [ui, Robot]}}}}",
+            "bus.auth.publishers.action_decision.allowed_kinds[1]: unknown publisher kind 'robot'",
+        ),
+        (
+            "bus: {auth: {publishers: {action_decision: {allowed_kinds: ['   ']}}}}",
+            "bus.auth.publishers.action_decision.allowed_kinds[0]: empty publisher kind entry",
+        ),
         (
             "bus: {auth: {publishers: {action_decision: {allowed_kinds: [tui]}}}}",
-            "bus.auth.publishers.action_decision.allowed_kinds must be a list with ui and tui in it (found a list)",
+            "bus.auth.publishers.action_decision.allowed_kinds must be a list with ui and tui in it (found tui)",
         ),
     ],
 )
@@ -174,8 +180,8 @@ def test_a_value_of_the_wrong_kind_says_what_it_should_be(machine, yaml, message
     assert error.where.line == 1
 
 
-def test_the_publisher_kinds_are_read_in_any_case(machine):
-    machine.user("bus: {auth: {publishers: {action_decision: {allowed_kinds: [tui, UI, agent]}}}}")
+def test_the_publisher_kinds_are_read_in_any_case_and_count_once(machine):
+    machine.user("bus: {auth: {publishers: {action_decision: {allowed_kinds: [tui, UI, agent, tui]}}}}")
     assert machine.load().get("bus.auth.publishers.action_decision.allowed_kinds") == ("tui", "ui", "agent")
 
 
@@ -301,6 +307,12 @@ def test_the_socket_has_the_messages_of_the_specification(machine):
     assert (
         refused(machine, "runtime: {sockets_dir: '   '}").message == "runtime.sockets_dir cannot be empty when runtime.socket_path is unset"
     )
+
+
+def test_a_blank_directory_of_sockets_is_none_where_the_socket_is_named(machine):
+    machine.user("runtime: {sockets_dir: '   ', socket_path: /run/mine.sock}")
+    settings = machine.load()
+    assert (settings.get("runtime.sockets_dir"), settings.sockets) == (None, (Path("/run/mine.sock"),))
 
 
 def test_what_a_url_may_hold_of_secrets_is_never_shown(machine):

@@ -513,11 +513,13 @@ async def test_the_words_of_upstream_are_understood(daemon, words):
                 }
             }
         )
+        broken = await link.raw({"RunSubmit": {**submit, "opening_yaml": words.one("quick").replace("agent:", "tool:")}})
         await words.to_end(await link.follow(request_id))
         cancelled = await link.raw({"RunCancel": {"trace_id": f"trace:{request_id}"}})
     assert (accepted["RunAccepted"]["trace_id"], agent["ports"]) == (f"trace:{request_id}", {"in": [], "out": ["out"]})
     assert [each["RunRejected"]["reason"] for each in odd] == ["agent_digests cannot be used"] * 2
     assert "digest mismatch" in wrong["RunRejected"]["reason"]
+    assert broken["RunRejected"]["reason"] == "line 4:18, node 'a', key 'use': unknown use prefix 'tool'"
     assert "has ended" in cancelled["RunRejected"]["reason"]
     assert bundle.is_dir()
 
