@@ -202,19 +202,23 @@ class PublisherKind:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """``host`` or ``host:port``, read into the one form in which hosts are compared."""
+    """``host`` or ``host:port``, read into the one form in which hosts are compared; the host alone where another setting has the port."""
 
+    port_key: str = ""
     name: str = "host"
 
     def read(self, raw: Raw, expansion: Expansion) -> str:
-        wanted = "a host or host:port, without a scheme"
+        wanted = "a host, without a scheme or port" if self.port_key else "a host or host:port, without a scheme"
         text = _scalar(raw, wanted)
         from runloop.hosts import host_text, split_host  # few settings name one
 
         try:
-            return host_text(*split_host(text))
+            host, port = split_host(text)
         except ValueError as error:
             raise _wrong(raw, wanted, got=raw.shape if "/" in text else f"{raw.shape}: {error}") from None
+        if self.port_key and port is not None:
+            raise _wrong(raw, wanted, f"The port is {self.port_key}.")
+        return host if self.port_key else host_text(host, port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from runloop.config.kinds import Kind, ListOf, MapOf, Record
+from runloop.config.raw import MASK, masked
 from runloop.config.registry import Key
-
-MASK = "***"
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
-_URL_QUERY = re.compile(r"(://[^?\s]*\?)([^#\s]+)")
-_QUERY_VALUE = re.compile(r"=[^&]*")
 
 
 def plain(key: Key, value: Any) -> Any:
@@ -27,7 +22,7 @@ def _plain(kind: Kind | None, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, str):
-        return _URL_QUERY.sub(lambda url: url[1] + _QUERY_VALUE.sub("=" + MASK, url[2]), _USER_INFO.sub(MASK + "@", value))
+        return masked(value)
     if isinstance(value, (tuple, list)):
         return [_plain(kind.item if isinstance(kind, ListOf) else None, each) for each in value]
     if isinstance(value, dict):

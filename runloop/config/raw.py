@@ -12,6 +12,17 @@ from typing import Any
 from runloop.config.errors import ConfigError
 from runloop.dataclass import dataclass
 from runloop.errors import Where
+from runloop.patterns import lazy
+
+MASK = "***"
+_USER_INFO = lazy(r"(?<=://)[^/\s]+@")
+_URL_QUERY = lazy(r"(://[^?\s]*\?)([^#\s]+)")
+_QUERY_VALUE = lazy(r"=[^&]*")
+
+
+def masked(text: str) -> str:
+    """The text without what URLs in it may hold of secrets: their user part and the values of their query."""
+    return _URL_QUERY.sub(lambda url: url[1] + _QUERY_VALUE.sub("=" + MASK, url[2]), _USER_INFO.sub(MASK + "@", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +35,11 @@ class Raw:
 
     @property
     def shape(self) -> str:
-        """What it is, for messages."""
+        """What it is, for messages, which show no secret."""
         if self.value is None:
             return "nothing"
         if isinstance(self.value, str):
-            return repr(self.value)
+            return repr(masked(self.value))
         return "a list" if isinstance(self.value, list) else "a map"
 
 

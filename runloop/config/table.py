@@ -342,7 +342,7 @@ MAIL_KEYS: tuple[Key, ...] = (
         effect="mail.send",
         nullable=True,
     ),
-    Key("mail.smtp.host", _TEXT, None, "Server that mail is handed to; not set means the outbox only.", effect=MAIL, nullable=True),
+    Key("mail.smtp.host", Host("mail.smtp.port"), None, "Server that takes mail; not set is the outbox only.", effect=MAIL, nullable=True),
     Key(
         "mail.smtp.port",
         Integer(1, 65_535),

@@ -145,6 +145,11 @@ def test_a_null_inside_a_value_is_the_default_of_that_entry(machine):
         ("security: {secrets: {hosts: {key: null}}}", "security.secrets.hosts.key must be a list (found nothing)"),
         ("logging: {level: loud}", "logging.level must be one of trace, debug, info, warn, error (found 'loud')"),
         ("mail: {from: nobody}", 'mail.from must be an address: "ada@example.org" or "Ada <ada@example.org>" (found \'nobody\')'),
+        ("mail: {smtp: {host: 'smtp.x.org:587'}}", "mail.smtp.host must be a host, without a scheme or port (found 'smtp.x.org:587')"),
+        (
+            "mail: {smtp: {host: 'my server'}}",
+            "mail.smtp.host must be a host, without a scheme or port (found 'my server': its host is not a valid name)",
+        ),
         ("mail: {smtp: {port: 0}}", "mail.smtp.port must be between 1 and 65535 (found 0)"),
         ("sandbox: {output_bytes: 3}", "sandbox.output_bytes must be at least 1024 (found 3)"),
         ("sandbox: {output_bytes: 3000000000}", "sandbox.output_bytes must be between 1024 and 2147483648 (found 3000000000)"),
@@ -178,6 +183,14 @@ def test_a_value_of_the_wrong_kind_says_what_it_should_be(machine, yaml, message
         assert error.message == message
     assert error.code in ("config.invalid_value", "config.unknown_key")
     assert error.where.line == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("SMTP.Example.", "smtp.example"), ("::1", "::1"), ("'[::1]'", "::1"), ("127.0.0.1", "127.0.0.1")]
+)
+def test_the_mail_server_is_read_into_the_one_form_of_hosts(machine, written, read):
+    machine.user(f"mail:\n  smtp:\n    host: {written}\n")
+    assert machine.load().get("mail.smtp.host") == read
 
 
 def test_the_publisher_kinds_are_read_in_any_case_and_count_once(machine):
@@ -313,6 +326,20 @@ def test_a_blank_directory_of_sockets_is_none_where_the_socket_is_named(machine)
     machine.user("runtime: {sockets_dir: '   ', socket_path: /run/mine.sock}")
     settings = machine.load()
     assert (settings.get("runtime.sockets_dir"), settings.sockets) == (None, (Path("/run/mine.sock"),))
+
+
+@pytest.mark.parametrize(
+    "yaml",
+    [
+        "observability: {traces: {otlp_endpoint: 'https://ada:pw@host.example:4318?key=one'}}",
+        "models: {broker: {providers: [{id: a, kind: http_ollama, base_url: 'ftp://ada:p@w@host.example/?key=one'}]}}",
+        "mail: {smtp: {host: 'smtps://ada:pw@host.example?key=one'}}",
+    ],
+)
+def test_an_error_shows_no_secret_of_a_url_that_it_refuses(machine, yaml):
+    message = refused(machine, yaml).message
+    assert "://***@host.example" in message
+    assert not any(part in message for part in ("ada", "pw", "w@", "one'"))
 
 
 def test_what_a_url_may_hold_of_secrets_is_never_shown(machine):
