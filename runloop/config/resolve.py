@@ -88,12 +88,11 @@ def _assignments(key: Key, layers: Sequence[Layer], expansion: Expansion, findin
 
 
 def _read(key: Key, raw: Raw, expansion: Expansion) -> Any:
-    if raw.value == "null" and key.nullable and raw.where.line is None:
-        return None  # a variable or a flag has no other way to say it
-    if raw.value is None or (raw.value == "" and key.nullable and not isinstance(key.kind, ListOf) and not key.path.startswith("runtime.")):
+    null = raw.value is None or (raw.value == "null" and raw.where.line is None)  # a variable or a flag has no other way to say it
+    if null or (raw.value == "" and key.nullable and not isinstance(key.kind, ListOf) and not key.path.startswith("runtime.")):
         if key.nullable:
             return None
-        raise ConfigError("needs a value", where=raw.where, hint="Give it one, or remove the line to use the default.")
+        raise ConfigError("needs a value", where=raw.where, hint="Give it one, or leave it out to use the default.")
     return key.kind.read(raw, expansion)
 
 

@@ -220,7 +220,8 @@ def test_a_null_unsets_a_key_that_may_be_unset(machine):
 def test_a_flag_and_a_variable_unset_a_key_too_and_only_one_that_may_be_unset(machine):
     assert machine.load({"runtime.park_after_ms": "null"}).get("runtime.park_after_ms") is None
     assert machine.load(RUNLOOP__RUNTIME__PARK_AFTER_MS="null").get("runtime.park_after_ms") is None
-    assert machine.refuse({"runtime.max_nodes_per_run": "null"}).message.startswith("runtime.max_nodes_per_run must be")
+    assert machine.refuse({"runtime.max_nodes_per_run": "null"}).message == "runtime.max_nodes_per_run needs a value"
+    assert machine.refuse({"router.denylist": "null"}).message == "router.denylist needs a value"
 
 
 @pytest.mark.parametrize("kind", ["local", "http", "http_gemini"])
