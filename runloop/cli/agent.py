@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -29,12 +29,15 @@ from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, Where
 from runloop.links import followed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runloop.bundles import Bundle, BundleStore
     from runloop.bundles.bundle import Inspection
     from runloop.bundles.manifest import Kind
     from runloop.errors import RunloopError
 
 _GUEST_PYTHON = (3, 14)
+_Found = TypeVar("_Found")
 
 app = typer.Typer(
     add_completion=False,
@@ -379,10 +382,20 @@ def _is_path(target: str) -> bool:
 
 def _place(store: BundleStore, target: str) -> Path:
     """Find the directory of an agent, sound or not."""
-    if _is_path(target):
-        return followed(target)
+    return followed(target) if _is_path(target) else _named(target, store.find)
+
+
+def _named(target: str, find: Callable[[str, str | None], _Found]) -> _Found:
+    """What is found under a name; who meant a directory beside them is told how to say so."""
+    from runloop.bundles.errors import BundleNotFound
+
     name, at, variant = target.partition("@")
-    return store.find(name, variant if at else None)
+    try:
+        return find(name, variant if at else None)
+    except BundleNotFound as error:
+        if not Path(target, "manifest.toml").is_file():
+            raise
+        raise BundleNotFound(error.message, hint=f"say ./{target} for the directory; a word without a / is a name") from None
 
 
 def _misnamed(target: str, inspection: Inspection) -> list[RunloopError]:
@@ -401,8 +414,7 @@ def _bundle(store: BundleStore, target: str) -> Bundle:
 
     if _is_path(target):
         return store.narrowed(load_bundle(followed(target), home=_home(), env=os.environ))
-    name, at, variant = target.partition("@")
-    return store.resolve(name, variant if at else None)
+    return _named(target, store.resolve)
 
 
 def _domains(names: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from runloop import __version__
 from runloop.cli import context, output
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--plain", action="store_true", help="lines of text and commands, for screen readers and pipes")
     shown.add_argument("--web", action="store_true", help="the same in a browser on this machine, behind a token")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="port for --web (default: a free one)")
+    parser.add_argument("-V", "--version", action="version", version=f"agtop {__version__}")
     return parser
 
 

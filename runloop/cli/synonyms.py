@@ -27,6 +27,12 @@ SYNONYMS: Final[dict[str, dict[str, str]]] = {
         ),
         **dict.fromkeys(("revert", "rollback", "restore"), "`rlp undo RUN` puts back the files that it wrote, `rlp kb restore` a backup."),
         **dict.fromkeys(("retry", "rerun"), "`rlp fork RUN` goes on from a point of a run, `rlp replay RUN` compares without effects."),
+        "plan": "`rlp opening graph` draws what would run, `rlp opening check` checks it.",
+        **dict.fromkeys(
+            ("cap", "caps", "policy"), "A line in an agent's `policy.caps` grants; `rlp agent check` reads it, `rlp agent show` tells."
+        ),
+        "trust": "`security.allowed_agent_signers` in the settings says whom you trust (docs/agents.md).",
+        "prompt": "`rlp ask WORDS`.",
         "completion": "`rlp --install-completion [SHELL]`.",
     },
     "rlp agent": {

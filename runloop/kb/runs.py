@@ -62,7 +62,7 @@ class RunIds(Protocol):
 def matching(ledger: RunIds, ref: str) -> list[str]:
     """The ids of runs that ``ref`` may name, a few at most: a full id, ``trace:`` or ``run:`` and an id, its first letters, or ``last``.
 
-    ``last`` is the newest that no other run started.
+    The dashes of an id may be left out, as receivers of traces show it. ``last`` is the newest that no other run started.
     """
     text = run_prefix(ref)
     if text == "last":
@@ -73,8 +73,11 @@ def matching(ledger: RunIds, ref: str) -> list[str]:
 def run_prefix(ref: str) -> str:
     """The letters with which the id of the named run begins, ``last``, or nothing where ``ref`` can be neither."""
     text = ref.strip().removeprefix("run:").removeprefix("trace:").lower()
-    named = len(text) >= _SHORTEST and set(text) <= set("0123456789abcdef-")
-    return text if named or text == "last" else ""
+    if text == "last":
+        return text
+    if len(text) < _SHORTEST or not set(text) <= set("0123456789abcdef-"):
+        return ""
+    return text if "-" in text else "-".join(filter(None, (text[:8], text[8:12], text[12:16], text[16:20], text[20:])))
 
 
 def root_of(row: Mapping[str, Any]) -> str:

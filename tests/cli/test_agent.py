@@ -369,6 +369,7 @@ def test_install_refuses_unsigned_agents_where_the_settings_say_so(rlp, tmp_path
     [
         (("scaffold", "Reader"), 2, "error[agent.name]: invalid agent name 'Reader' (use lowercase letters, digits, and underscores; "),
         (("show", "nobody"), 2, "error[bundle.not_found]: agent 'nobody' not found (searched: "),
+        (("build", "nobody@late"), 2, "error[bundle.not_found]: agent 'nobody@late' not found (searched: "),
         (("show", "a@b!"), 2, "error[bundle.reference]: invalid agent reference 'b!'"),
         (("check", "./nowhere"), 2, "error[bundle.unreadable]: the bundle directory cannot be read: No such file or directory"),
         (("install", "https://evil.example/a.tar"), 2, "error[bundle.source]: unsupported URL scheme 'https'"),
@@ -377,6 +378,16 @@ def test_install_refuses_unsigned_agents_where_the_settings_say_so(rlp, tmp_path
 def test_what_cannot_be_done_is_one_error_with_its_exit_code(rlp, arguments, code, message):
     actual, _, err = rlp(*arguments)
     assert (actual, err.startswith(message)) == (code, True)
+
+
+@pytest.mark.parametrize("verb", ["build", "show"])
+def test_who_names_a_directory_without_a_slash_is_told_how_to_say_it(rlp, verb, tmp_path, monkeypatch):
+    rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
+    monkeypatch.chdir(tmp_path / "mine")
+    (tmp_path / "mine" / "reader").rename(tmp_path / "mine" / "copy")
+    code, _, err = rlp(verb, "copy")
+    assert (code, "hint: say ./copy for the directory" in err) == (2, True)
+    assert rlp(verb, "./copy")[0] == 0
 
 
 def test_tests_of_an_agent_need_cases(rlp, home):

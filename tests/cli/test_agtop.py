@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import runloop
 from runloop.cli import agtop, context
 from runloop.tui.app import Agtop
 from runloop.tui.board import Board
@@ -122,3 +123,10 @@ def test_who_quits_leaves_though_more_may_come_out_of_the_pipe_that_is_shown(hom
         writing.write(LETTER.read_bytes())
         writing.flush()
         assert (program.wait(60), program.stderr.read()) == (0, b"")
+
+
+@pytest.mark.parametrize("word", ["-V", "--version"])
+def test_it_says_its_version(word, capsys):
+    with pytest.raises(SystemExit) as ended:
+        agtop.main([word])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"agtop {runloop.__version__}\n")

@@ -68,6 +68,7 @@ def test_queries_are_read_only_masked_and_have_two_forms(rlp):
     assert code == 2
     assert "query must be read-only" in err
     assert "Ada Lovelace" in rlp("kb", "query", "SELECT name FROM contacts", "--table")[1]
+    assert "Ada Lovelace" in rlp("kb", "query", "SELECT", "name", "FROM", "contacts", "--table")[1]
 
 
 def test_a_query_with_more_rows_than_asked_for_says_so(rlp):

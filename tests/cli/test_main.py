@@ -460,6 +460,14 @@ def test_a_short_h_explains_a_verb_as_the_long_one_does(words, capsys):
     assert said.startswith(f"Usage: rlp {' '.join(words)} ")
 
 
+@pytest.mark.parametrize(
+    ("word", "instead"), [("plan", "rlp opening graph"), ("caps", "policy.caps"), ("trust", "allowed_agent_signers"), ("prompt", "rlp ask")]
+)
+def test_a_verb_of_other_programs_that_is_none_here_says_what_does_it(word, instead, capsys):
+    assert main.main([word]) == 2
+    assert instead in capsys.readouterr().err
+
+
 def test_every_command_that_a_synonym_names_is_there():
     from runloop.cli.commands import named_command
     from runloop.cli.synonyms import SYNONYMS

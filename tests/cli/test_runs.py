@@ -184,6 +184,52 @@ def test_a_trace_shows_what_happened_to_the_whole_run_where_that_is_asked_for(ho
     assert "run.recovered" in shown
 
 
+def test_a_trace_that_was_written_to_a_file_is_shown_from_it(home, capsys):
+    made = rlp(capsys, "trace", "00000002", "--table")
+    file = home / "kept.json"
+    file.write_text(rlp(capsys, "trace", "00000002"))
+    assert json.loads(rlp(capsys, "trace", str(file))) == json.loads(file.read_text())
+    assert rlp(capsys, "trace", str(file), "--table") == made.replace("of letter", "of letter  (read from a file)", 1)
+    (renamed := home / "kept").write_bytes(file.read_bytes())
+    assert rlp(capsys, "trace", str(renamed), "--table", "--relative").splitlines()[3].startswith("+0.000s")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("[1]", "is no trace of a run"),
+        ("{}", "is no trace of a run"),
+        ('{"run_id": "a", "opening_name": "b", "ladder": [{"seq": 1}]}', "is no trace of a run"),
+        ('{"ladder": ', "is no JSON"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_holds_no_trace_is_refused_as_one(home, capsys, content, what):
+    file = home / "kept.json"
+    if content is not None:
+        file.write_text(content)
+    assert main(["trace", str(file)]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error[run.trace_file]: {file} {what}"
+
+
+def test_a_narrow_terminal_shows_who_asks_whom_whole_and_leaves_numbers_out(home, capsys, monkeypatch):
+    numbers = {"seq": 1, "ts_ms": NOW, "bytes": 1200, "ms": 3, "tokens": 14, "usd": 0.5}
+    rung = {**numbers, "from": "review_revised", "to": "knowledge", "kind": "model.complete ok", "note": "from the cache, as before"}
+    (file := home / "kept.json").write_text(json.dumps({"run_id": "r", "opening_name": "o", "ladder": [rung]}))
+
+    def shown(columns, *more):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = [line for line in rlp(capsys, "trace", str(file), "--table", "--relative", *more).splitlines()[1:] if "-+-" not in line]
+        return [each if " | " not in each else [cell.strip() for cell in each.split(" | ")] for each in lines]
+
+    whole = ["+0.000s", "review_revised → knowledge", "model.complete ok", "1.2 KiB", "3", "14", "0.500000", "from the cache, as before"]
+    assert shown(130)[1:] == [whole]
+    assert shown(100)[1:] == [[*whole[:6], "from the cache, …"], "left out for want of room: usd; --no-wrap shows all"]
+    assert shown(80)[1:] == [[*whole[:3], "3", "from the cache,…"], "left out for want of room: size, tokens, usd; --no-wrap shows all"]
+    assert shown(80, "--no-wrap")[1:] == [whole]
+    assert len(shown(80, "--max-cols", "7")[1]) == 7
+
+
 def test_lines_of_a_log_stand_under_each_other_and_drive_no_terminal(home, capsys):
     lines = [line[14:] for line in rlp(capsys, "logs", "00000002", "--node", "a").splitlines()]
     assert lines == [

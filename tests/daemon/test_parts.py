@@ -152,6 +152,8 @@ async def test_snapshots_come_at_the_interval_with_real_values(running):
     assert message.header.ttl_ms == 2000
     assert set(asked["snapshot"]["gauges"]) == set(gauges)
     assert "runloop_cpu_seconds_total" in asked["prometheus"]
+    told = [line.split(" ", 3)[2:] for line in asked["prometheus"].splitlines() if line.startswith("# HELP ")]
+    assert [name for name, text in told if text == name.removeprefix("runloop_")] == []
 
 
 def test_the_notifier_keeps_quiet_where_nobody_listens_and_its_pipe_gets_one_line(tmp_path):

@@ -221,14 +221,20 @@ def test_children_are_found_by_the_index_and_in_the_ledger_where_it_may_lack_one
     assert kb.children(identity(1).run_id) == [*expected, identity(5).run_id]
 
 
-@pytest.mark.parametrize("ref", ["0000", "00000001-d9", "run:00000001", " trace:00000001-d9cb ", identity(1).run_id.upper(), "last"])
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "0000", "00000001-d9", "run:00000001", " trace:00000001-d9cb ", identity(1).run_id.upper(), "last",
+        "00000001d", "trace:00000001d9cb469", identity(1).run_id.replace("-", ""),
+    ],
+)  # fmt: skip
 def test_a_run_is_found_by_the_beginning_of_its_id_and_as_the_last_one(kb, ref):
     append(kb, identity(1), ("run.submitted", started()))
     assert find_run(kb.ledger, ref) == identity(1).run_id
     assert kb.get(f"run:{ref}")["data"]["status"] == "queued"
 
 
-@pytest.mark.parametrize("ref", ["000", "ffff", "zzzz", "", "%"])
+@pytest.mark.parametrize("ref", ["000", "ffff", "zzzz", "", "%", "00000001e", identity(1).run_id.replace("-", "") + "0"])
 def test_what_names_no_run_is_refused(kb, ref):
     append(kb, identity(1), ("run.submitted", started()))
     assert matching(kb.ledger, ref) == []

@@ -15,7 +15,7 @@ from runloop.errors import EXIT_OK
 
 
 def query(
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; tables: rlp kb tables.")],
+    words: Annotated[list[str], typer.Argument(metavar="SQL...", help="One SELECT, quoted or in words; tables: rlp kb tables.")],
     *,
     at: AtOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Fetch at most N rows.")] = 1000,
@@ -33,6 +33,7 @@ def query(
     """
     from runloop.kb.queries import query_process
 
+    sql = " ".join(words)
     with query_process() as ask, opened_at(at, unmasked, "query", sql) as kb:  # it starts while the base is opened
         result = ask(kb.query_request(sql, max_rows=limit, max_seconds=seconds))
     output.print_rows(
