@@ -112,12 +112,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except OSError as error:
-        raise _no_trace(path, f"cannot be read: {error.strerror}") from None
+        raise _no_trace(path, error.strerror or str(error)) from None
     except (ValueError, RecursionError):
-        raise _no_trace(path, "is no JSON") from None
+        raise _no_trace(path, "it is no JSON") from None
     rungs = found.get("ladder") if isinstance(found, dict) else None
     if not isinstance(rungs, list) or not {"run_id", "opening_name"} <= found.keys() or not all(map(_is_rung, rungs)):
-        raise _no_trace(path, "is no trace of a run")
+        raise _no_trace(path, "it lacks what a trace has")
     return dict(found)
 
 
@@ -130,7 +130,7 @@ def _is_rung(value: Any) -> bool:
 
 def _no_trace(path: Path, what: str) -> InvalidInput:
     hint = "give what `rlp run --trace-out` or `rlp trace --json` wrote; an archive of `rlp export` ends in .rlz"
-    return InvalidInput(f"{path} {what}", code="run.trace_file", where=Where(file=str(path)), hint=hint)
+    return InvalidInput(f"no trace of a run can be read from {path}: {what}", code="run.trace_file", where=Where(file=str(path)), hint=hint)
 
 
 def _wide_enough(rows: Sequence[Sequence[Any]], used: Sequence[int], width: int) -> tuple[list[int], int]:

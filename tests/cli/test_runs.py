@@ -197,11 +197,11 @@ def test_a_trace_that_was_written_to_a_file_is_shown_from_it(home, capsys):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ("[1]", "is no trace of a run"),
-        ("{}", "is no trace of a run"),
-        ('{"run_id": "a", "opening_name": "b", "ladder": [{"seq": 1}]}', "is no trace of a run"),
-        ('{"ladder": ', "is no JSON"),
-        (None, "cannot be read: No such file or directory"),
+        ("[1]", "it lacks what a trace has"),
+        ("{}", "it lacks what a trace has"),
+        ('{"run_id": "a", "opening_name": "b", "ladder": [{"seq": 1}]}', "it lacks what a trace has"),
+        ('{"ladder": ', "it is no JSON"),
+        (None, "No such file or directory"),
     ],
 )
 def test_a_file_that_holds_no_trace_is_refused_as_one(home, capsys, content, what):
@@ -209,7 +209,7 @@ def test_a_file_that_holds_no_trace_is_refused_as_one(home, capsys, content, wha
     if content is not None:
         file.write_text(content)
     assert main(["trace", str(file)]) == 2
-    assert capsys.readouterr().err.splitlines()[0] == f"error[run.trace_file]: {file} {what}"
+    assert capsys.readouterr().err.splitlines()[0] == f"error[run.trace_file]: no trace of a run can be read from {file}: {what}"
 
 
 def test_a_narrow_terminal_shows_who_asks_whom_whole_and_leaves_numbers_out(home, capsys, monkeypatch):
