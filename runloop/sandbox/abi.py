@@ -8,6 +8,8 @@ budget, timeout, unavailable, cancelled, with the refusal as JSON; ``take(ptr, c
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,9 @@ _MODEL_CODES = {
 _EXEC_INVALID, _EXEC_SPAWN, _EXEC_SIGNAL, _EXEC_SPACE = range(-1, -5, -1)
 _EXEC_CODES = {"invalid": _EXEC_INVALID, "timeout": _EXEC_SIGNAL, "cancelled": _EXEC_SIGNAL}
 _EXEC_MOST_CAPTURED = 65_536
+_WORD = r"""(?:[^\s'"\\|&;<>()$`*?\[\]{}~#!]|'[^']*'|"[^"\\$`]*")+"""
+_WORDS = re.compile(rf"[ \t]*{_WORD}(?:[ \t]+{_WORD})*[ \t]*")
+"""A command line that means to a shell the words it consists of, and nothing else."""
 _CALL_CODES = {"denied": -1, "invalid": -2, "budget": -3, "timeout": -4, "unavailable": -5, "cancelled": -6}
 _MAIL_SCHEMA, _MAIL_TTL_MS = 4000, 30_000
 _DENIED = "capability denied: "
@@ -72,7 +77,8 @@ def _http_request(memory: Memory, at: int, size: int) -> int:
 
 def _kb_read(memory: Memory, at: int, size: int) -> int:
     """Ask whether a namespace can be read: upstream's function carries no data back."""
-    answer = _ask("kb.read", "kb.search", {"query": "", "domains": [memory.text(at, size)], "limit": 1})
+    namespace = memory.text(at, size)
+    answer = _ask("kb.read", "kb.search", {"query": namespace, "domains": [namespace], "limit": 1})
     return -1 if isinstance(answer, CallError) else 0
 
 
@@ -92,10 +98,15 @@ def _model_complete(memory: Memory, at: int, size: int, out_at: int, out_cap: in
         parameters = request.get("params") or {}
         wanted = {"prompt": request["prompt"], "system": request.get("role_system"), "model": request.get("model") or None}
         wanted |= {key: parameters.get(key) for key in ("max_tokens", "temperature", "stop")}
+        if (budget := request.get("budget_tokens")) is not None:  # of prompt and answer together, at four bytes a token (spec 16)
+            left = budget - -(-len(f"{wanted['prompt']}{wanted['system'] or ''}".encode()) // 4)
+            wanted["max_tokens"] = min(wanted["max_tokens"] or left, left)
     except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException):
         return _MODEL_INVALID
     if request.get("stream"):
         return _MODEL_STREAM
+    if budget is not None and left < 1:
+        return _MODEL_BUDGET
     answer = _ask("model.use", "model.complete", wanted)
     if isinstance(answer, CallError):
         return _MODEL_CODES.get(answer.code, _MODEL_PROVIDER)
@@ -122,8 +133,19 @@ def _resolve_secret(memory: Memory, at: int, size: int) -> int:
     return len(handle)
 
 
+def _words(text: str) -> list[str] | None:
+    """The words of a command line; None where a shell would do more than to start them, for there is no shell."""
+    words = shlex.split(text) if _WORDS.fullmatch(text) else [""]
+    return None if not words[0] or "=" in words[0] else words
+
+
 def _exec(memory: Memory, at: int, size: int) -> dict[str, Any] | int:
-    answer = _ask("exec.spawn", "exec.run", {"argv": ["sh", "-c", memory.text(at, size)]})
+    text = memory.text(at, size)
+    if (argv := _words(text)) is None:
+        said = f"not run, for there is no shell: {text!r}; give a program and its arguments"
+        current().call("emit.log", json.dumps({"level": "warn", "text": said}))
+        return _EXEC_INVALID
+    answer = _ask("exec.spawn", "exec.run", {"argv": argv})
     if isinstance(answer, CallError):
         return _EXEC_CODES.get(answer.code, _EXEC_SPAWN)
     return answer

@@ -252,7 +252,7 @@ async def test_exec_spawn_gives_the_exit_status_and_capture_gives_the_output(run
         "(call $number (call $exec_spawn (i32.const 0) (i32.const 4)))", runloop={"exec_spawn": TWO}, data='(data (i32.const 0) "true")'
     )
     assert await run(code) == 0
-    assert host.calls == [("exec.run", {"argv": ["sh", "-c", "true"]})]
+    assert host.calls == [("exec.run", {"argv": ["true"]})]
     body = """(call $number (call $exec_spawn_capture (i32.const 0) (i32.const 9) (i32.const 100) (i32.const 32) (i32.const 200) (i32.const 32)))
       (i32.store8 (i32.const 103) (i32.const 34)) (i32.store8 (i32.const 106) (i32.const 34))
       (drop (i32.const 0))"""
@@ -260,6 +260,24 @@ async def test_exec_spawn_gives_the_exit_status_and_capture_gives_the_output(run
     assert await run(code) == 0
     show = "(drop (call $exec_spawn_capture (i32.const 0) (i32.const 9) (i32.const 100) (i32.const 32) (i32.const 200) (i32.const 32))) (call $number (i32.load (i32.const 100)))"
     assert await run(command(show, runloop={"exec_spawn_capture": SIX}, data='(data (i32.const 0) "printf hi")')) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "argv"),
+    [
+        ("git log --format='%h (%s)' -n1", ["git", "log", "--format=%h (%s)", "-n1"]), ('\t printf  "a b"\'c d\' ', ["printf", "a bc d"]),
+        ("true; false", None), ("true && false", None), ("cat a|wc", None), ("echo hi > f", None), ("echo $HOME", None), ('echo "$HOME"', None),
+        ("echo `id`", None), ("ls *.py", None), ("ls ~", None), ("A=1 env", None), ("true\nfalse", None), ("echo 'open", None), (" ", None),
+        ("echo a\\ b", None), ("true # why", None),
+    ],
+)  # fmt: skip
+async def test_a_command_line_is_words_and_what_needs_a_shell_is_refused_and_said(run, host, line, argv):
+    host.answers["exec.run"] = {"exit_code": 0}
+    text = line.encode()
+    body = f"(call $number (call $exec_spawn (i32.const 0) (i32.const {len(text)})))"
+    assert await run(command(body, runloop={"exec_spawn": TWO}, data=_data(text))) == (-1 if argv is None else 0)
+    assert [name for name, _ in host.calls] == (["emit.log"] if argv is None else ["exec.run"])
+    assert argv is None or host.calls[0][1] == {"argv": argv}
 
 
 @pytest.mark.parametrize(
@@ -302,6 +320,18 @@ async def test_model_requests_that_cannot_be_used_do_not_reach_the_host(run, hos
     assert host.calls == []
 
 
+@pytest.mark.parametrize(
+    ("budget", "max_tokens", "status", "asked"),
+    [(1, None, -2, None), (3, None, -2, None), (10, None, 2, 7), (10, 5, 2, 5), (10, 50, 2, 7), (None, 50, 2, 50), ("ten", None, -5, None)],
+)
+async def test_budget_tokens_bound_prompt_and_answer_together(run, host, budget, max_tokens, status, asked):
+    host.answers["model.complete"] = {"text": "hi"}
+    request = msgpack.packb({"prompt": "eight by", "role_system": "four", "budget_tokens": budget, "params": {"max_tokens": max_tokens}})
+    body = f"(call $number (call $model_complete (i32.const 0) (i32.const {len(request)}) (i32.const 500) (i32.const 100) (i32.const 0) (i32.const 0)))"
+    assert await run(command(body, runloop={"model_complete": SIX}, data=_data(request))) == status
+    assert [args.get("max_tokens") for _, args in host.calls] == ([asked] if asked else [])
+
+
 @pytest.mark.parametrize("said", ["host_not_permitted", "capability denied: net.http (host_not_permitted)"])
 async def test_a_denied_capability_traps_as_upstream_does_and_says_so_once(said, run, host):
     host.answers["http.fetch"] = CallError("denied", said)
@@ -340,7 +370,7 @@ async def test_http_kb_and_secrets_forward_to_their_hostcalls(run, host):
     secret = """(i32.store8 (i32.const 99) (i32.const 34)) (i32.store8 (i32.add (i32.const 100) (call $resolve_secret (i32.const 100) (i32.const 4))) (i32.const 34))
       (call $say (i32.const 99) (i32.const 11))"""
     assert await run(command(secret, runloop=runloop, data='(data (i32.const 100) "name")')) == "rlsec_abc"
-    assert host.calls[1:3] == [("kb.search", {"query": "", "domains": ["notes"], "limit": 1}), ("kb.propose", {"kind": "note"})]
+    assert host.calls[1:3] == [("kb.search", {"query": "notes", "domains": ["notes"], "limit": 1}), ("kb.propose", {"kind": "note"})]
 
 
 async def test_the_mailbox_describes_and_gives_the_request_once(run):
