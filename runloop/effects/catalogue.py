@@ -119,7 +119,7 @@ _TABLE = (
         _args({"sql": _text(20_000, 1)}, limit=_int(1, 1000, 100)), "columns, rows: [{column: value}], truncated",
     ),
     Effect(
-        "kb.propose", _I, "kb_write", "Add a fact to the ledger, with the events that support it; `fact.remembered` is of domain `fact`.",
+        "kb.propose", _I, "kb_write", "Add a fact to the ledger, with the events that support it; `fact.remembered` is of domain `facts`.",
         _args({"kind": _name(), "payload": {"type": "object"}}, evidence=_list(_int(1, 2**53 - 1), 256), rationale=_text(10_000)),
         "event_id", actions=("kb.propose",),
     ),

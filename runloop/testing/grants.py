@@ -27,7 +27,7 @@ _CHECKS: dict[str, Check] = {
     "kb.search": _kb_search,
     "kb.get": lambda caps, _: _kb_search(caps, {}),
     "kb.query": lambda caps, _: caps.check_kb("query"),
-    "kb.propose": lambda caps, args: caps.check_kb(args["kind"].split(".")[0], write=True),
+    "kb.propose": lambda caps, args: caps.check_propose(args["kind"]),
     "http.fetch": lambda caps, args: caps.check_net(args["url"]),
     "exec.run": lambda caps, args: caps.check_exec(args["argv"]),
     "mail.send": lambda caps, _: caps.check_mail(),

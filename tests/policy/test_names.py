@@ -30,6 +30,19 @@ def test_reading_and_writing_are_granted_apart():
     assert caps.check_kb("events", write=True).cap == "kb.write"
 
 
+@pytest.mark.parametrize(
+    ("granted", "kind", "missing"),
+    [
+        ("contacts", "contact.upserted", None), ("facts", "fact.remembered", None), ("fact", "fact.remembered", None),
+        ("artifacts", "fact.remembered", "facts"), ("contacts", "account.upserted", "accounts"),
+    ],
+)  # fmt: skip
+def test_what_may_be_proposed_is_granted_under_the_name_that_reading_it_has(granted, kind, missing):
+    denial = Capabilities(kb_write=NameGrants(names=frozenset({granted}))).check_propose(kind)
+    assert (denial and denial.target) == missing
+    assert missing is None or f'add "{missing}" to kb_write' in denial.hint
+
+
 def test_the_hint_for_unmasked_contacts_says_that_true_is_not_enough():
     assert "'true' does not include it" in Capabilities(kb_read=NameGrants(everything=True)).check_kb("contacts_raw").hint
 

@@ -11,7 +11,7 @@ EVERYTHING = """
 net = ["api.example"]
 exec = { commands = [["git", "log"]] }
 kb_read = ["notes", "query"]
-kb_write = ["note"]
+kb_write = ["notes"]
 spawn = ["agent:writer", "opening:mail"]
 secrets = ["s"]
 model = true

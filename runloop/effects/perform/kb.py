@@ -126,14 +126,14 @@ class KbQuery:
 
 
 class KbPropose:
-    """Adds a fact; the domain is the kind's first part (``contact.upserted`` needs ``contact``)."""
+    """Adds a fact, where its domain is granted (``contact.upserted`` needs ``contacts``)."""
 
     def __init__(self, kb: KnowledgePort) -> None:
         self._kb = kb
 
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
-        require(ctx.caps.check_kb(args["kind"].split(".")[0], write=True))
+        require(ctx.caps.check_propose(args["kind"]))
         proposal = Proposal(args["kind"], args["payload"], tuple(args.get("evidence") or ()), args.get("rationale", ""), ctx.work_key)
         what = f"add {proposal.kind} to the knowledge base: {proposal.payload}"
         return Prepared("kb.propose", EffectClass.IDEMPOTENT, what, data={"proposal": proposal})
