@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 21  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 22  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 BULK_CACHE_KIB = 64 * 1024  # of pages, while everything is made anew
 
@@ -119,8 +119,8 @@ _NOTED = {
 _SQL_VIEWS = {
     "run_traces": """SELECT r.run_id, r.trace_id,
             (SELECT json_group_array(json_object('node', n.node_id, 'status', n.status, 'attempt', n.attempt, 'agent', n.agent,
-                'outputs_hash', n.outputs_hash, 'error', n.error) ORDER BY n.finished_ms, n.node_id)
-             FROM run_nodes n WHERE n.run_id = r.run_id) AS trace_json,
+                'outputs_hash', n.outputs_hash, 'error', n.error))
+             FROM (SELECT * FROM run_nodes WHERE run_id = r.run_id ORDER BY finished_ms, node_id) n) AS trace_json,
             r.final_hash, r.status = 'succeeded' AS success, r.source_event
         FROM runs r WHERE r.finished_ms IS NOT NULL""",
     "costs": """SELECT run_id, node_id, provider, model, date(ended_ms / 1000, 'unixepoch') AS day, count(*) AS calls,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -139,6 +141,27 @@ def test_a_trace_tells_the_nodes_of_a_run_that_ended(made):
         [(run_id, trace, final, success)] = db.execute("SELECT run_id, trace_json, final_hash, success FROM run_traces").fetchall()
     assert (run_id, final, success) == (RUNS[1].run_id, HASH, 1)
     assert json.loads(trace) == [{"node": "n", "status": "ok", "attempt": 1, "agent": "writer", "outputs_hash": None, "error": None}]
+
+
+def test_a_trace_has_its_nodes_in_the_order_of_their_ends(kb, run):
+    ends = [(2, "b", 30), (3, "c", 10), (4, "a", 10)]
+    kb.ledger.append(
+        [
+            run_event(run, 1, "run.started", r.RunStarted("d", {}, r.Versions("0"), "local"), "m", ts_ms=1),
+            *(run_event(run, seq, "node.finished", r.NodeFinished(node, 1, "ok"), "m", ts_ms=at) for seq, node, at in ends),
+            run_event(run, 5, "run.finished", r.RunFinished("succeeded", 5), "m", ts_ms=40),
+        ]
+    )
+    with kb.reading() as db:
+        [(trace,)] = db.execute("SELECT trace_json FROM run_traces").fetchall()
+    assert [each["node"] for each in json.loads(trace)] == ["a", "c", "b"]
+
+
+def test_an_older_sqlite_reads_the_tables(made):
+    """That of Python itself, which is 3.40 where Debian 12 is: one statement of the schema that it cannot parse would take every table along."""
+    made.sync()
+    with closing(sqlite3.connect(made.root / "pog.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM run_traces").fetchall() == [(1,)]
 
 
 def test_the_tables_say_of_which_ledger_and_how_far_they_are(made):
