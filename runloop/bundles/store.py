@@ -82,16 +82,18 @@ class BundleStore:
         for text in (name, variant):
             if text is not None and not _NAME.fullmatch(text):
                 raise BundleInvalid(f"invalid agent reference {text!r}", code="bundle.reference", hint="use letters, digits, '_' and '-'")
-        for base in self.search_dirs:
-            for candidate in _candidates(base, name, variant):
-                if os.path.lexists(candidate / MANIFEST):
-                    return candidate
+        if (found := self._place(name, variant)) is not None:
+            return found
         wanted = name if variant is None else f"{name}@{variant}"
         searched = ", ".join(str(path) for path in self.search_dirs)
         raise BundleNotFound(f"agent {wanted!r} not found (searched: {searched})", hint=self._suggestion(name))
 
+    def _place(self, name: str, variant: str | None) -> Path | None:
+        places = (place for base in self.search_dirs for place in _candidates(base, name, variant))
+        return next((place for place in places if os.path.lexists(place / MANIFEST)), None)
+
     def list(self) -> tuple[Listed, ...]:
-        """Return every bundle of every directory, sorted within each; of a name and variant only the first."""
+        """Return every bundle of every directory, sorted within each; of a name and variant the one that is found by it, else the first."""
         listed: dict[tuple[str, str | None], Listed] = {}
         for base in self.search_dirs:
             for root in _manifest_dirs(base, _DEPTH):
@@ -101,6 +103,10 @@ class BundleStore:
                     inspection = Inspection(root, None, None, (error,), None, {})
                 manifest = inspection.manifest
                 key = (manifest.name, manifest.variant) if manifest else (root.name, None)
+                if self._place(*key) == root:
+                    listed.pop(key, None)  # what no name leads to stood in its place
+                elif manifest and key not in listed:
+                    inspection = replace(inspection, problems=(*inspection.problems, _nowhere(base, root, manifest)))
                 listed.setdefault(key, Listed(inspection, base))
         return tuple(listed.values())
 
@@ -138,6 +144,13 @@ class BundleStore:
             return f"the agent in {named[name]} calls itself so: rename that directory"
         near = nearest(name, named)
         return f"did you mean {near!r}?" if near else "`rlp agent list` shows what there is"
+
+
+def _nowhere(base: Path, root: Path, manifest: Manifest) -> BundleInvalid:
+    place = base / (manifest.name if manifest.variant is None else f"{manifest.name}@{manifest.variant}")
+    message = f"no name leads to it: the agent calls itself {place.name!r} and would be found in {place}"
+    where = Where(file=str(root / MANIFEST))
+    return BundleInvalid(message, code="bundle.name_mismatch", where=where, hint="move the directory there, or rename the agent")
 
 
 def misnamed(root: Path, found: Bundle | Manifest, name: str, variant: str | None) -> BundleInvalid | None:

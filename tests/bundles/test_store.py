@@ -104,6 +104,7 @@ def test_the_list_is_sorted_three_levels_deep_and_names_each_agent_once(write_bu
     listed = store("agents", "more", "missing").list()
     assert [each.inspection.root.name for each in listed] == ["deep", "b", "c@fast"]
     assert {each.search_dir.name for each in listed} == {"agents"}
+    assert [each.inspection.problems[-1].message.partition(": ")[0] for each in listed] == ["no name leads to it"] * 3
 
 
 def test_an_agent_is_listed_once_whatever_its_directories_are_called_and_beside_its_variants(write_bundle, store):
@@ -111,7 +112,20 @@ def test_an_agent_is_listed_once_whatever_its_directories_are_called_and_beside_
     write_bundle("late/reader")
     write_bundle("late/reader@fast", manifest=VARIANT)
     listed = store("early", "late").list()
-    assert [each.inspection.root.name for each in listed] == ["mine", "reader@fast"]
+    assert [(each.inspection.root.name, each.status) for each in listed] == [("reader", "ok"), ("reader@fast", "ok")]
+
+
+def test_what_is_listed_is_what_is_found(write_bundle, store):
+    write_bundle("agents/reader/fast", manifest=VARIANT, files={"old.md": "1"})
+    write_bundle("agents/reader@fast", manifest=VARIANT)
+    write_bundle("agents/writer")
+    write_bundle("more/broken")
+    (write_bundle("agents/broken", name="broken") / "manifest.toml").write_text("[agent")
+    agents = store("agents", "more")
+    listed = {each.inspection.root: each.status for each in agents.list()}
+    assert listed == {
+        agents.find("reader", "fast"): "ok", agents.find("writer"): "invalid", agents.find("broken"): "invalid",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
