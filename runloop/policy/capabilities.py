@@ -159,9 +159,7 @@ class Capabilities:
         """Whether a handle to a secret may be given; the denial names only a hash of it."""
         if name in self.secrets:
             return None
-        from blake3 import blake3
-
-        target = f"secret#{blake3(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        target = secret_target(name)
         return Denial("secrets.get", "resolve_secret", "secret_not_permitted", target, f"add the secret's id to secrets {_FILE}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -198,6 +196,13 @@ class Override:
 
     caps: Capabilities
     stated: frozenset[str]
+
+
+def secret_target(secret_id: str) -> str:
+    """How an audit names a secret: by a hash of its id (spec 11)."""
+    from blake3 import blake3
+
+    return f"secret#{blake3(secret_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _missing(cap: str, op: str, key: str) -> Denial:

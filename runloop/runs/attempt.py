@@ -97,6 +97,9 @@ def failure_of(error: GuestError, refusal: CallError | None, *, asked_outside: b
     invalid, budget) or a limit that the same work would reach again, not because of a call that happened or may have, and not where a
     deterministic agent had only read what is here (``asked_outside`` false).
     """
+    denied = refusal if refusal is not None and refusal.kind is CallErrorKind.DENIED and refusal.message in error.message else None
+    if error.code == "guest.trap" and denied is not None:  # what upstream's functions do where a call is denied
+        return AttemptFailed(denied.code, error.message, retryable=False, hint=denied.hint or None)
     if error.code != "guest.exception":
         return AttemptFailed(error.code, error.message, error.retryable, hint=error.hint or None)
     said = error.said or exception_line(error.message)

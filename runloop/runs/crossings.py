@@ -332,14 +332,25 @@ class Crossings:
         return Answer("{}", 0)
 
     async def _virtual(self, name: str, args_json: str) -> Answer:
-        """Calls whose answer follows from the run itself; they are the same on every run and stand in no record."""
+        """Calls whose answer follows from the run itself; they are the same on every run and stand in no record but that of audits."""
+        args: dict[str, Any] = {}
         try:
             args, ctx = decode_args(name, args_json), self.context(self.journal.asked)
             performer = self.performer(name)
             outcome = await performer.perform(performer.prepare(args, ctx), ctx)
         except CallError as error:
+            self.refusal = error
+            await self._audit(name, args, error)
             return Answer(GuestCallError(**error.to_answer()), 0)
+        await self._audit(name, args)
         return Answer(dump(outcome.result), 0)
+
+    async def _audit(self, name: str, args: dict[str, Any], error: CallError | None = None) -> None:
+        """Record that a call without a record used a capability, or lacked it; not again where a record is re-run."""
+        if self.live and not self.journal.replaying:
+            call = Call(self, name, args, value_hash(args), self.journal.asked)
+            if audited := self.desk.audit_allowed(call) if error is None else self.desk.audit(call, error):
+                await self.recorder.write(beside=audited)
 
 
 def _text_of(args_json: str) -> str:

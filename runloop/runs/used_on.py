@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from runloop.policy.capabilities import secret_target
+
 _NAMED_BY: Final = {
     "files.read": "path",
     "files.list": "path",
@@ -14,6 +16,7 @@ _NAMED_BY: Final = {
     "exec.run": "argv",
     "kb.propose": "kind",
     "kb.get": "key",
+    "secrets.handle": "name",
     "spawn.agent": "name",
     "spawn.opening": "name",
     "model.complete": "model",
@@ -26,6 +29,8 @@ def used_on(name: str, args: Mapping[str, Any]) -> str:
     value = args.get(_NAMED_BY.get(name, ""))
     if name == "http.fetch":
         return urlsplit(str(value)).netloc.rpartition("@")[2]
+    if name == "secrets.handle":
+        return secret_target(str(value))
     if name == "exec.run" and isinstance(value, list):
         return str(value[0]) if value else ""
     return "" if value is None else str(value)

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
+from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
 from runloop.effects.types import CallError, CallErrorKind, Evidence, Outcome
 from runloop.openings import parse_opening
 from runloop.policy import Scope
+from runloop.policy.capabilities import secret_target
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.operator import ApprovalDecision
@@ -398,6 +400,39 @@ async def test_an_allowed_use_of_a_capability_is_audited_where_the_settings_want
             for event in b.ledger.read(kinds=["cap.audit"])
         ]
         assert told == [("kb_read", "kb.search", "", "allow"), ("model", "model.complete", "", "allow")]
+
+
+SECRETS = {
+    "allowed": ("allow", "secrets", "secrets.handle", "granted"),
+    "denied": ("deny", "secrets.get", "resolve_secret", "secret_not_permitted"),
+}
+
+
+@pytest.mark.parametrize(("asked", "audited"), list(SECRETS.items()))
+async def test_a_secret_that_is_asked_for_is_audited_though_the_call_stands_in_no_record(bench, asked, audited):
+    async with bench(rules=RunRules(audit_on_allow=True)) as b:
+        b.services.performers["secrets.handle"] = SecretsHandle(SecretHandles(SecretStore([]), lambda _secret: []))
+        b.agent("one", f"@agent\ndef run():\n    return {{'out': secrets.handle('{asked}')}}\n", caps='secrets = ["allowed"]')
+
+        result = await b.run(opening())
+
+        [event] = b.ledger.read(kinds=["cap.audit"])
+        assert tuple(event.payload[key] for key in ("decision", "cap", "op", "reason")) == audited
+        assert event.payload["target"] == secret_target(asked)
+        assert result.code == ("" if asked == "allowed" else "denied.secrets.get.secret_not_permitted")
+
+
+async def test_a_secret_is_audited_once_though_its_guest_is_made_anew(bench):
+    """The guest is dropped while it waits, and asks for the secret again when it is rebuilt from the record."""
+    async with bench(rules=RunRules(audit_on_allow=True, evict_after_ms=0)) as b:
+        b.services.performers["secrets.handle"] = SecretsHandle(SecretHandles(SecretStore([]), lambda _secret: []))
+        code = "@agent\ndef run():\n    secrets.handle('allowed')\n    timer.sleep(0.02)\n    return {'out': 1}\n"
+        b.agent("one", code, caps='secrets = ["allowed"]\ntime = true')
+
+        assert (await b.run(opening())).status == "succeeded"
+
+        assert len(b.metas("node.evicted")) == 1
+        assert [event.payload["cap"] for event in b.ledger.read(kinds=["cap.audit"])] == ["secrets", "time"]
 
 
 async def test_by_default_an_allowed_use_is_not_audited(bench):

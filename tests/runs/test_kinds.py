@@ -85,6 +85,9 @@ async def test_upstreams_functions_reach_the_hosts_own_answers(bench, tmp_path, 
             await _ask(b, function, text, grants)
         [ended] = b.metas("node.finished")
         assert (ended["outputs"]["out"][0] if "outputs" in ended else ended["error"]["message"]) == answer
+        if isinstance(answer, str):  # a denial has its own code, and so its exit code, though the guest ended by a trap
+            assert b.metas("run.finished")[0]["error"]["code"].startswith("denied.")
+            assert "policy.caps" in b.metas("run.finished")[0]["error"]["hint"]
 
 
 async def _ask(b, function, text, grants):
