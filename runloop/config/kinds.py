@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
@@ -257,11 +257,13 @@ def _inside(step: str, kind: Kind, raw: Raw, expansion: Expansion) -> Any:
 class ListOf:
     """A list; one line of text is a list of its comma-separated parts.
 
-    Where something is ``always`` in it, that cannot be left out, and nothing counts twice.
+    Where something is ``always`` in it, that cannot be left out, and nothing counts twice. ``by`` is the key of its records that tells
+    them apart.
     """
 
     item: Kind
     always: tuple[str, ...] = ()
+    by: str | None = None
 
     @property
     def name(self) -> str:
@@ -275,9 +277,19 @@ class ListOf:
             found = tuple(self.item.read(Raw(part, raw.where), expansion) for part in parts)
         else:
             found = tuple(_inside(f"[{number}]", self.item, each, expansion) for number, each in enumerate(raw.value))
+            if self.by is not None:
+                self._refuse_twins(self.by, found, raw.value)
         if not all(each in found for each in self.always):
             raise _wrong(raw, f"a list with {' and '.join(self.always)} in it", got=", ".join(found) or "an empty list")
         return tuple(dict.fromkeys(found)) if self.always else found
+
+    @staticmethod
+    def _refuse_twins(by: str, found: Sequence[Mapping[str, Any]], raw: Sequence[Raw]) -> None:
+        names = [entry[by] for entry in found]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                message = f"[{number}].{by} is {name!r}, as that of [{names.index(name)}]"
+                raise ConfigError(message, where=raw[number].where, hint=f"Give each its own {by}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ MODELS: tuple[Key, ...] = (
     Key("models.embed_default", _TEXT, None, "Model for embeddings that name none.", effect=BROKER, nullable=True, reload=True),
     Key(
         "models.broker.providers",
-        ListOf(_PROVIDER),
+        ListOf(_PROVIDER, by="id"),
         [],
         "Where models are. Entries of several layers are joined; the upper layer's entry replaces one of the same `id`.",
         effect=BROKER,

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from runloop.config.errors import ConfigError
+
 LAYERS = ("system", "xdg", "user", "environment", "flag")
 
 
@@ -46,6 +48,15 @@ def test_providers_of_all_layers_are_joined_and_the_upper_one_of_an_id_wins(mach
     machine.user(one % ("shared", 3))
     providers = machine.load().get("models.broker.providers")
     assert [(each["id"], each["base_url"]) for each in providers] == [("shared", "http://localhost:3"), ("own", "http://localhost:2")]
+
+
+def test_two_providers_of_one_id_in_one_file_are_an_error_at_the_second(machine):
+    one, other = ("{id: a, kind: http_ollama, base_url: 'http://localhost:1'}", "{id: a, kind: none}")
+    machine.user(f"models:\n  broker:\n    providers:\n      - {one}\n      - {other}\n")
+    with pytest.raises(ConfigError) as caught:
+        machine.load()
+    assert caught.value.message == "models.broker.providers[1].id is 'a', as that of [0]"
+    assert (caught.value.where.line, caught.value.where.column) == (5, 9)
 
 
 def test_runloop_config_is_the_only_file_that_is_read(machine):
