@@ -117,8 +117,8 @@ class Capabilities:
         return Denial("kb.write" if write else "kb.read", key, "namespace_not_permitted", domain, hint)
 
     def check_propose(self, kind: str) -> Denial | None:
-        """Whether an event of ``kind`` may be proposed: its domain is called as in ``kb_read`` (``contact.upserted`` is of ``contacts``)."""
-        sort = kind.split(".")[0]
+        """Whether an event of ``kind`` may be proposed; its domain is called as in ``kb_read``: ``contact.upserted`` is of ``contacts``."""
+        sort = kind.partition(".")[0]
         return None if self.kb_write.allows(sort) else self.check_kb(f"{sort}s", write=True)
 
     def check_exec(self, argv: Sequence[str]) -> Denial | None:

@@ -229,7 +229,7 @@ class CompiledCache:
             if child.returncode == INVALID:
                 raise CompileFailed(
                     f"the code of {name} does not compile: {complaint.splitlines()[-1].strip()}",
-                    hint="build the agent again; it must be a valid WebAssembly file of its kind",
+                    hint="build the agent again: a valid WebAssembly file of its kind, which imports only what docs/hostcalls.md lists",
                 )
             if child.returncode != 0:
                 raise _lost(name, child.returncode or 0, complaint)

@@ -14,6 +14,7 @@ from wasmtime import component as wasm
 from runloop.oom import go_first
 from runloop.sandbox import confine, seccomp
 from runloop.sandbox.configuration import INVALID, UNWRITTEN
+from runloop.sandbox.core import PreparedModule
 from runloop.sandbox.engine import new_engine
 
 CPU_S = 600
@@ -33,7 +34,10 @@ def main() -> int:
     engine = new_engine(fuel=fuel)
     code = sys.stdin.buffer.read()
     try:
-        compiled = Module(engine, code).serialize() if kind == "wasm32-wasip1" else wasm.Component(engine, code).serialize()
+        made = Module(engine, code) if kind == "wasm32-wasip1" else wasm.Component(engine, code)
+        if isinstance(made, Module):
+            PreparedModule(engine, made)  # one that cannot be linked is told before anything runs
+        compiled = made.serialize()
     except WasmtimeError as wrong:
         sys.stderr.write(str(wrong)[:4000])
         return INVALID

@@ -91,15 +91,14 @@ class Guests:
         enter(execution)
         try:
             with self._ticker:
-                outcome = prepared.run(execution, command)
+                prepared.run(execution, command)
             command.finish()
         except (wasmtime.WasmtimeError, wasmtime.Trap, Stopped) as error:
             if command.exit_code is None:
                 return trapped(execution, str(error))
-            outcome = None
         finally:
             enter(None)
-        return outcome or commanded(execution, command)
+        return commanded(execution, command)
 
     def _wrapped(self, prepared: Prepared, execution: Execution, message: dict[str, Any]) -> str:
         """Wrap a request for the Python guest, with the agent's files and its compiled code."""

@@ -24,6 +24,7 @@ _NO_PROCESS: Final = "fork|forkpty|system|posix_spawnp?|exec\\w+|kill|killpg|wai
 _NO_HOME: Final = r"\nRuntimeError: Could not determine home directory"
 _NO_USER: Final = r"\nOSError: No username set in the environment"
 _SAID: Final = (
+    (r"^the agent's code cannot be linked: ", "it may import only what docs/hostcalls.md lists, and a command exports _start"),
     (
         r"\n(?:FileNotFoundError: \[Errno 44\]|OSError: \[Errno 69\]) ",
         (
@@ -129,7 +130,7 @@ def hint_of(code: str, message: str) -> str:
         return "give back less; emit.artifact keeps a document, and files.write a file, of at most 4 MiB each"
     if code == "guest.result":
         return next((hint for said, hint in _FORMS if re.search(said, message)), HINTS[code])
-    if code in {"guest.exception", "guest.trap"}:
+    if code in {"guest.exception", "guest.trap", "guest.request"}:
         for exception in reversed(message.rstrip().rpartition(_HANDLED)[2].split(_CAUSED)):
             if found := _WORDS.search(exception):
                 return _SAID[(found.lastindex or 1) - 1][1]

@@ -158,7 +158,7 @@ def test_check_reports_every_fault_and_its_exit_code(rlp, home):
     assert (code, entry["ok"], len(entry["problems"])) == (5, False, 4)
 
 
-def test_webassembly_that_is_cut_off_is_found_by_check_and_build(rlp, home):
+def test_webassembly_that_is_cut_off_or_cannot_be_linked_is_found_by_check_and_build(rlp, home):
     import wasmtime
 
     rlp("scaffold", "reader")
@@ -166,7 +166,9 @@ def test_webassembly_that_is_cut_off_is_found_by_check_and_build(rlp, home):
     manifest = bundle / "manifest.toml"
     manifest.write_text(manifest.read_text().replace('kind = "python"', 'kind = "wasm32-wasip1"\nentry = "agent.wasm"'))
     whole = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "_start") (nop) (nop)))'))
-    for content, codes in ((whole[:-3], (2, 5)), (whole, (0, 0))):
+    unknown = bytes(wasmtime.wat2wasm('(module (import "env" "log" (func)) (memory (export "memory") 1) (func (export "_start")))'))
+    library = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "start")))'))
+    for content, codes in ((whole[:-3], (2, 5)), (unknown, (2, 5)), (library, (2, 5)), (whole, (0, 0))):
         (bundle / "agent.wasm").write_bytes(content)
         built, checked = rlp("build", "reader", "--table"), rlp("check", "reader", "--table")
         assert (built[0], checked[0]) == codes

@@ -158,7 +158,7 @@ def test_a_trace_has_its_nodes_in_the_order_of_their_ends(kb, run):
 
 
 def test_an_older_sqlite_reads_the_tables(made):
-    """That of Python itself, which is 3.40 where Debian 12 is: one statement of the schema that it cannot parse would take every table along."""
+    """That of Python itself, 3.40 on Debian 12: one statement of the schema that it cannot parse would take every table along."""
     made.sync()
     with closing(sqlite3.connect(made.root / "pog.sqlite")) as db:
         assert db.execute("SELECT count(*) FROM run_traces").fetchall() == [(1,)]

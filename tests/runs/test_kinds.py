@@ -73,7 +73,8 @@ ASKS = r"""(module
     [
         ("kb_read", "notes", 'kb_read = ["notes"]', 0), ("kb_read", "nonsense", "kb_read = true", 9),
         ("kb_read", "contacts", 'kb_read = ["notes"]', "capability denied: kb.read (namespace_not_permitted) for contacts"),
-        ("exec_spawn", "true", 'exec = { read_only = [["true"]] }', 0), ("exec_spawn", "true", "", "capability denied: exec.spawn (cap_missing) for true"),
+        ("exec_spawn", "true", 'exec = { read_only = [["true"]] }', 0),
+        ("exec_spawn", "true", "", "capability denied: exec.spawn (cap_missing) for true"),
         ("exec_spawn", "true && true", 'exec = { read_only = [["true"]] }', 9),
     ],
 )  # fmt: skip

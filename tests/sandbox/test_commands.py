@@ -229,10 +229,13 @@ async def test_code_that_is_no_webassembly_is_refused_with_the_reason(pool, host
 
 
 async def test_a_module_with_unknown_imports_or_no_start_is_refused_with_the_reason(pool, host):
-    for text, said in (('(module (import "env" "evil" (func)) (func (export "_start")))', "env"), ("(module)", "_start")):
-        with pytest.raises(GuestError, match=said) as failed:
+    for text, said in (
+        ('(module (import "env" "evil" (func)) (func (export "_start")) (func))', "`env::evil`"),
+        ("(module (func))", "_start"),
+    ):
+        with pytest.raises(CompileFailed, match=said) as failed:
             await pool.run(code_spec("wasm32-wasip1", bytes(wasmtime.wat2wasm(text))), host)
-        assert failed.value.code == "guest.request"
+        assert failed.value.code == "guest.invalid"
 
 
 # -- the import module runloop

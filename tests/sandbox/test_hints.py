@@ -21,6 +21,13 @@ def test_every_limit_that_a_hint_names_is_a_key_of_the_manifest():
     assert named <= set(_LIMIT_KEYS)
 
 
+def test_code_that_asks_for_what_is_not_there_is_told_what_is():
+    assert "docs/hostcalls.md" in hint_of(
+        "guest.request", "the agent's code cannot be linked: unknown import: `env::f` has not been defined"
+    )
+    assert hint_of("guest.request", "run() needs topic") == HINTS["guest.request"]
+
+
 def _told(raises):
     """The hint for what a guest would say of it."""
     with pytest.raises(ValueError, match="mine") as caught:
