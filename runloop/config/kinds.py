@@ -332,19 +332,18 @@ class Record:
     def read(self, raw: Raw, expansion: Expansion) -> dict[str, Any]:
         if not isinstance(raw.value, dict):
             raise _wrong(raw, f"a map with {', '.join(self.fields)}")
+        found: dict[str, Any] = {}
+        for key, entry in self.fields.items():  # first what is there: where a kind is none of ours, its further keys are none either
+            given = raw.value.get(key)
+            if given is not None and given.value is not None:
+                found[key] = _inside(f".{key}", entry.kind, given, expansion)
         for key, each in raw.value.items():
             if key not in self.fields:
                 raise unknown_key(f"{self.label} has no {key!r}", key, tuple(self.fields), each.key_where or each.where)
-        found: dict[str, Any] = {}
         for key, entry in self.fields.items():
-            given = raw.value.get(key)
-            if given is None or given.value is None:
-                if entry.required:
-                    raise ConfigError(f"{self.label} needs {key!r}", where=raw.where, hint=f"Its keys are {', '.join(self.fields)}.")
-                found[key] = entry.default
-            else:
-                found[key] = _inside(f".{key}", entry.kind, given, expansion)
-        return found
+            if entry.required and key not in found:
+                raise ConfigError(f"{self.label} needs {key!r}", where=raw.where, hint=f"Its keys are {', '.join(self.fields)}.")
+        return {key: found.get(key, entry.default) for key, entry in self.fields.items()}
 
 
 def keys_of_secrets(key: str, known: Iterable[str]) -> str:

@@ -124,7 +124,9 @@ def _variable(name: str, expansion: Expansion, where: Where) -> str:
             f"the path refers to the variable {name}, which is not set",
             code="config.path_unresolved",
             where=where,
-            hint=f"Set {name}, or write the path out.",
+            hint=f"Set {name}, or write the path out."
+            if name.isidentifier()
+            else "`env:` takes the name of one variable; `$NAME/…` goes on.",
         )
     return value
 

@@ -155,6 +155,11 @@ def test_a_null_inside_a_value_is_the_default_of_that_entry(machine):
         ("sandbox: {output_bytes: 3000000000}", "sandbox.output_bytes must be between 1024 and 2147483648 (found 3000000000)"),
         ("models: {broker: {providers: [{kind: none}]}}", "models.broker.providers[0]: a provider needs 'id'"),
         ("models: {broker: {providers: [{id: a, kind: none, url: x}]}}", "models.broker.providers[0]: a provider has no 'url'"),
+        ("models: {broker: {providers: [{id: a, knd: none}]}}", "models.broker.providers[0]: a provider has no 'knd'"),
+        (
+            "models: {broker: {providers: [{id: a, kind: local, model_dir: x}]}}",
+            "models.broker.providers[0].kind must be one of http_openai_chat, http_ollama, http_anthropic, none (found 'local')",
+        ),
         (
             "models: {broker: {providers: [{id: a, kind: http_ollama, base_url: x}]}}",
             "models.broker.providers[0].base_url must be a URL that starts with http:// or https:// (found 'x')",
@@ -313,6 +318,11 @@ def test_a_path_that_begins_with_a_home_that_there_is_not_is_an_error(machine):
     with pytest.raises(ConfigError) as caught:
         load({"kb.root_dir": "~/x"}, env={"RUNLOOP_HOME": str(machine.root)}, system_dir=machine.root)
     assert (caught.value.code, caught.value.hint) == ("config.path_unresolved", "Set HOME.")
+
+
+def test_a_path_behind_the_name_of_a_variable_is_told_how_it_is_written(machine):
+    assert refused(machine, "kb: {root_dir: 'env:DATA/x'}").hint == "`env:` takes the name of one variable; `$NAME/…` goes on."
+    assert refused(machine, "kb: {root_dir: 'env:DATA'}").hint == "Set DATA, or write the path out."
 
 
 def test_the_socket_has_the_messages_of_the_specification(machine):
