@@ -181,14 +181,9 @@ def _log_file(settings: Settings) -> Path:
 
 def _start(settings: Settings, log: Path) -> tuple[int, subprocess.Popen[bytes]]:
     """The daemon in a session of its own, with nothing of the terminal, and the pipe on which it says that it is ready."""
-    from runloop.config import ensure
-
     overrides = {"logging.file": str(log).replace("$", "$$"), **context.current().overrides}
-    command = [sys.executable, "-P", "-m", "runloop.daemon.main", "--foreground"]
+    command = [sys.executable, "-P", "-m", "runloop.daemon.main", "--foreground", "--at-home"]
     command += [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
-    env = dict(os.environ)
-    if env.get("RUNLOOP_CONFIG", "").strip():
-        env["RUNLOOP_CONFIG"] = os.path.abspath(env["RUNLOOP_CONFIG"])  # noqa: PTH100 - the file may be a link
     reading, writing = os.pipe()
     try:
         errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -205,8 +200,7 @@ def _start(settings: Settings, log: Path) -> tuple[int, subprocess.Popen[bytes]]
             stderr=errors,
             pass_fds=(writing,),
             start_new_session=True,
-            cwd=ensure(settings.base.state),
-            env={**env, READY_FD: str(writing)},
+            env={**os.environ, READY_FD: str(writing)},
         )
     finally:
         os.close(errors)

@@ -80,12 +80,19 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
     elif arguments.system:
         flags.setdefault("runtime.socket_path", str(SYSTEM_SOCKET))
 
+    here: Path | None = None
+
     def load() -> Settings:
         from runloop.config import load as load_settings
 
-        return load_settings(flags)
+        return load_settings(flags, cwd=here)
 
     settings = load()
+    here = Path.cwd()  # where relative paths start at every reading, wherever the daemon works
+    if arguments.at_home:
+        from runloop.config import ensure
+
+        os.chdir(ensure(settings.base.state))
     if arguments.prepare:
         import asyncio
 
@@ -180,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, metavar="PATH", help="listen here instead of where the settings say")
     parser.add_argument("--group", metavar="NAME", help="share the socket with this group (mode 0660)")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="override one setting; may be repeated")
+    parser.add_argument("--at-home", action="store_true", help="work in the state directory; relative paths start where it is called")
     parser.add_argument("--foreground", action="store_true", help="stay in the foreground (runloopd always does; `rlp up` detaches it)")
     parser.add_argument("--prepare", action="store_true", help="compile the Python guest for this machine, and end: packages do it once")
     parser.add_argument("-V", "--version", action="version", version=f"runloopd {__version__}")

@@ -290,6 +290,17 @@ def test_up_status_down_from_the_command_line_leave_nothing(daemon):
     assert (daemon.state / "log" / "runloopd.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_relative_path_in_the_settings_means_the_same_to_the_daemon_that_rlp_up_starts(daemon):
+    daemon.env |= {"PLACE": str(daemon.root), "RUNLOOP_CONFIG": "$PLACE/mine.yaml"}
+    (daemon.root / "mine.yaml").write_text("kb: {root_dir: ./knowledge}\n")
+    up = daemon.rlp("--set", "logging.file=log.json", "up", "--wait")
+    reloaded = json.loads(daemon.rlp("reload", "--json").stdout)
+    down = daemon.rlp("down")
+    assert (up.returncode, reloaded["needs_restart"], down.returncode) == (0, [], 0), up.stderr
+    assert ((daemon.root / "knowledge").is_dir(), '"ready"' in (daemon.root / "log.json").read_text()) == (True, True)
+    assert {"knowledge", "log.json"}.isdisjoint(each.name for each in daemon.state.iterdir())
+
+
 def test_several_terminals_that_start_the_daemon_at_once_have_one_and_no_error(daemon):
     with concurrent.futures.ThreadPoolExecutor(4) as terminals:
         ups = list(terminals.map(lambda _: daemon.rlp("up", "--wait", "--json"), range(4)))
