@@ -55,7 +55,7 @@ def up(
         return _join(settings, pid, patience, wait=wait, as_json=as_json)
     _check_ledger(settings)
     log = _log_file(settings)
-    reading, process = _start(settings, log)
+    reading, process = _start(log)
     with os.fdopen(reading, "rb") as pipe:
         if not wait and _begun(pipe.fileno(), settings, process.pid):
             _say({"state": "starting", "pid": process.pid, "log": str(log)}, as_json=as_json)
@@ -179,7 +179,7 @@ def _log_file(settings: Settings) -> Path:
     return configured or ensure(settings.base.state / "log") / "runloopd.log"
 
 
-def _start(settings: Settings, log: Path) -> tuple[int, subprocess.Popen[bytes]]:
+def _start(log: Path) -> tuple[int, subprocess.Popen[bytes]]:
     """The daemon in a session of its own, with nothing of the terminal, and the pipe on which it says that it is ready."""
     overrides = {"logging.file": str(log).replace("$", "$$"), **context.current().overrides}
     command = [sys.executable, "-P", "-m", "runloop.daemon.main", "--foreground", "--at-home"]
