@@ -287,6 +287,7 @@ class Daemon:
             self._not_recovered,
             self._feed.put_away,
         )
+        manager.services.grants.told.add(self.hosting.granted)
         self.bus.stalled = self.hosting.stalled
         self.traces = Exporting(self.kb, self.settings)
         self.submitting = Submitting(self.hosting, self.reloading.rescan)

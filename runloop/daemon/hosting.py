@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from runloop.daemon.people import People
     from runloop.events import RunIdentity
     from runloop.kb import KnowledgeBase
+    from runloop.runs.grants import StandingGrant
     from runloop.runs.history import RecordedRun
     from runloop.runs.manager import RunManager
     from runloop.runs.run import Run
@@ -67,6 +69,8 @@ class Hosting:
     _to_wake: deque[str] = field(default_factory=deque)
     _waking: dict[str, asyncio.Future[Hosted]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _granted: set[str] = field(default_factory=set)
+    """Runs that were granted what they ask while they were being parked."""
     _left_memory: int = 0
     """How many runs were parked so far."""
 
@@ -147,11 +151,14 @@ class Hosting:
             if (parked := hosted.run.parked) is not None:
                 self.roster.parking.put(Stub(hosted.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused))
                 self.people.put_aside(run_id, parked.questions)
+                if run_id in self._granted:
+                    self.wake(run_id)
                 self._left_memory += 1
                 if self._left_memory % EVERY == 0:
                     give_back()
             else:
                 self.people.done(run_id)
+            self._granted.discard(run_id)
             self.pump()
 
     def _strand(self, hosted: Hosted, error: BaseException) -> None:
@@ -212,6 +219,21 @@ class Hosting:
     def _start_fetched(self, waking: asyncio.Future[Hosted]) -> None:
         if not waking.cancelled() and waking.exception() is None:
             self.start_now(waking.result())
+
+    def granted(self, granted: StandingGrant) -> None:
+        """Parked runs that ask for what was granted go on as soon as there is a place; whether it covers that, they see themselves."""
+        self._go(self._wake_granted(granted))
+
+    async def _wake_granted(self, granted: StandingGrant) -> None:
+        found: set[str] = set()
+        with suppress(RunloopError):  # what cannot be read waits for the person
+            found = await asyncio.to_thread(self.people.asking_for, granted)
+        for run_id in found:
+            stub = self.roster.parking.stubs.get(run_id)
+            if stub is not None and not stub.paused:
+                self.wake(run_id)
+            elif run_id in self.people.parking:
+                self._granted.add(run_id)
 
     def _make_ready(self, run_id: str) -> asyncio.Future[Hosted]:
         """Read a queued run back that was left to the ledger; it is the last then of those that are ready."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runloop.errors import RunloopError
     from runloop.events import StoredEvent
     from runloop.events.records import OpenQuestion
+    from runloop.runs.grants import StandingGrant
     from runloop.runs.operator import ApprovalRequest
 
 _HINT = "`rlp inbox` lists what is open; somebody else may have answered"
@@ -119,6 +120,10 @@ class People:
         asked = [(name, each) for name, each in self.aside.items() if name not in self._given and (root is None or each.root == root)]
         parked = [each.shown(name, self.event(each.event_id)) for name, each in asked]
         return sorted([*here, *parked], key=lambda shown: (shown["asked_ms"], shown["approval_id"]))
+
+    def asking_for(self, granted: StandingGrant) -> set[str]:
+        """The runs that ask for what a grant may cover. Reads the ledger for parked runs; any thread may call it."""
+        return {each["root_run_id"] for each in self.listing() if each["type"] == "approval" and granted.may_answer(each)}
 
     async def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
         """Decide; the first answer counts, and it is on record when this returns.

@@ -265,7 +265,7 @@ class ApprovalDesk:
                 self.standing.told.discard(self._look_again)
             del mine, until  # what is raised here knows this frame, and these know the task that it is raised in
 
-    def _look_again(self) -> None:
+    def _look_again(self, _given: StandingGrant | None = None) -> None:
         """A grant was given: what is asked and covered by it needs no other answer."""
         for mine in self._open.values():
             if mine.granted is not None:

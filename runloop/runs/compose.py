@@ -120,7 +120,8 @@ async def session(
         stack.callback(ledger.hand_over)
         if on_stall is not None:
             ledger.watch(on_stall)
-        world = _World(kb, ledger, pool, operator or Nobody(), turns, models, owner, steady)
+        grants = StandingGrants(settings.base.state / GRANTS)
+        world = _World(kb, ledger, pool, operator or Nobody(), turns, models, owner, steady, grants)
         stack.push_async_callback(world.close_brokers)
         stack.push_async_callback(pool.close)
         pool.launch()  # the processes start while the rest is made
@@ -145,6 +146,7 @@ class _World:
     models: Turns
     owner: Owner
     steady: Steady
+    grants: StandingGrants
     brokers: list[Broker] = field(default_factory=list)
     settings: Settings = field(init=False)
     store: SecretStore = field(init=False)
@@ -178,7 +180,7 @@ class _World:
             guest_digest=guest_digest(),
             artifacts_dir=str(settings.directories.artifacts),
             rules=rules_from(settings),
-            grants=StandingGrants(settings.base.state / GRANTS),
+            grants=self.grants,
             turns=self.turns,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from hashlib import blake2b
@@ -53,6 +53,13 @@ class StandingGrant:
             "approval_id": self.approval_id, "run_id": grant.run_id, "given_ms": self.given_ms,
         }  # fmt: skip
 
+    def may_answer(self, asked: Mapping[str, Any]) -> bool:
+        """Whether it covers an open approval as far as this is shown; the run that asks knows the digests, and decides."""
+        grant, targets = self.grant, set(asked["recipients"])
+        if (grant.action, self.agent_name) != (asked["action"], asked["agent"]) or grant.scope not in asked["scopes"]:
+            return False
+        return bool(targets) and targets <= grant.targets and (grant.scope is Scope.ALWAYS or self.opening_name == asked["opening_name"])
+
 
 @dataclass(slots=True)
 class StandingGrants:
@@ -62,7 +69,7 @@ class StandingGrants:
     """
 
     path: Path | None = None
-    told: set[Callable[[], None]] = field(default_factory=set)
+    told: set[Callable[[StandingGrant], None]] = field(default_factory=set)
     """Who wants to hear, in this process, that one was given."""
     _known: tuple[StandingGrant, ...] = ()
     _stamp: tuple[int, int, int] | None = None
@@ -96,7 +103,7 @@ class StandingGrants:
         with self._changing() as grants:
             grants[granted.id] = granted
         for hears in tuple(self.told):
-            hears()
+            hears(granted)
 
     def revoke(self, grant_id: str) -> StandingGrant:
         """Take a grant back, from now on. Raises InvalidInput ``grants.unknown``."""

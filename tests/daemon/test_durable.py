@@ -493,16 +493,42 @@ async def test_who_attaches_to_a_run_that_is_not_in_memory_is_there_when_it_asks
         assert (await ending)["status"] == "succeeded"
 
 
+async def two_parked(link):
+    """Two runs that ask the same, and their approvals by run."""
+    runs = [await submitted(link, "mails", patient=True) for _ in range(2)]
+    await until(link, lambda status: status["runs"]["parked"] == 2)
+    asked = {each["run_id"]: each["approval_id"] for each in await opened(link)}
+    return [(run_id, asked[run_id]) for run_id in runs]
+
+
 @pytest.mark.parametrize(("approved", "status", "mails"), [(False, "failed", 1), (True, "succeeded", 2)])
 async def test_an_answer_counts_in_a_parked_run_though_a_grant_would_answer_by_now(daemon, approved, status, mails):
     mailing(daemon, parks=0)
     async with daemon.client() as link, asyncio.timeout(40):
-        other = await parked(link, "mails", patient=True)
-        run_id = await submitted(link, "mails", patient=True)
-        await until(link, lambda status: status["runs"]["parked"] == 2)
-        asked = {each["run_id"]: each["approval_id"] for each in await opened(link)}
-        await link.ask("answer", approval_id=asked[other], approved=True, scope="opening")
+        (other, theirs), (run_id, mine) = await two_parked(link)
+        await link.ask("pause", run=run_id)
+        await until(link, lambda status: status["runs"]["parked"] == 2)  # out of memory, it does not hear of the grant
+        await link.ask("answer", approval_id=theirs, approved=True, scope="opening")
         assert (await ended(link, other))["status"] == "succeeded"
-        await link.ask("answer", approval_id=asked[run_id], approved=approved, rationale="as I said")
+        await link.ask("answer", approval_id=mine, approved=approved, rationale="as I said")
+        await link.ask("resume", run=run_id)
         assert (await ended(link, run_id))["status"] == status
     assert len(list((daemon.state / "outbox").glob("*.eml"))) == mails
+
+
+@pytest.mark.parametrize("scope", ["opening", "always"])
+async def test_a_parked_run_goes_on_with_what_is_granted_to_another(daemon, scope):
+    mailing(daemon, parks=0)
+    daemon.agent("mails_others", MAILS.replace("ada", "bo"), "mail = true")
+    daemon.opening("mails_others")
+    async with daemon.client() as link, asyncio.timeout(40):
+        (other, theirs), (run_id, _) = await two_parked(link)
+        not_meant = await submitted(link, "mails_others", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 3)
+        await link.ask("answer", approval_id=theirs, approved=True, scope=scope)
+        assert [(await ended(link, each))["status"] for each in (other, run_id)] == ["succeeded"] * 2
+        assert [each["run_id"] for each in await opened(link)] == [not_meant]
+    told = map(json.loads, daemon.rlp("attach", run_id).stdout.splitlines())
+    (decided,) = [record["meta"] for record in told if record["kind"] == "approval.decided"]
+    assert (decided["by"]["role"], theirs in decided["rationale"]) == ("grant", True)
+    assert "run.recovered" not in [record["kind"] for record in records(daemon, not_meant)]

@@ -10,6 +10,7 @@ from runloop.daemon.errors import DaemonDraining
 from runloop.daemon.hosted import Hosted, Stub
 from runloop.daemon.hosting import Hosting
 from runloop.events import RunIdentity
+from runloop.runs.results import RunHalted
 
 
 def identity(name):
@@ -21,6 +22,7 @@ class Run:
 
     def __init__(self, name, last_seq=1):
         self.run_id, self.recorder, self.parked = name, SimpleNamespace(identity=identity(name), last_seq=last_seq), None
+        self.paused = False
         self.begun, self.ends = asyncio.Event(), asyncio.Event()
 
     async def drive(self):
@@ -141,3 +143,27 @@ async def test_a_run_that_is_here_or_has_ended_here_is_not_taken_over():
         {"goes_on"},
         {"patient"},
     )
+
+
+async def test_of_the_runs_that_ask_for_what_is_granted_those_that_are_parked_or_being_parked_are_woken_unless_they_are_paused():
+    class Leaves(Run):
+        async def drive(self):
+            await super().drive()
+            self.parked = SimpleNamespace(why="person", until_ms=None, questions=())
+            raise RunHalted
+
+    hosting, leaving = Runs(), Leaves("leaving")
+    hosting.people.asking_for = {"grant": {"waits", "paused", "leaving", "here"}}.get
+    hosting.people.parking = {"leaving"}
+    hosting.roster.parking.put(Stub(identity("waits"), "person", 0, None))
+    hosting.roster.parking.put(Stub(identity("paused"), "person", 0, None, paused=True))
+    hosted = hosting.take(leaving)
+    hosting.roster.hosted["here"] = Hosted(Run("here"))
+    hosting.pump()
+    hosting.max_runs = 0
+    hosting.granted("grant")
+    await asyncio.gather(*hosting._tasks)
+    assert list(hosting.roster.returning) == ["waits"]
+    leaving.ends.set()
+    await hosted.task
+    assert (list(hosting.roster.returning), list(hosting.roster.parking.stubs)) == (["waits", "leaving"], ["paused"])

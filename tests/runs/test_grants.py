@@ -36,6 +36,27 @@ def test_a_grant_survives_the_process_and_is_for_this_user_alone(kept):
     assert [path.name for path in kept.path.parent.iterdir()] == ["grants.json"]
 
 
+SHOWN = {"action": "files.write", "agent": "one", "opening_name": "post", "recipients": ["/a"], "scopes": ["once", "opening", "always"]}
+
+
+@pytest.mark.parametrize(
+    ("differs", "may"),
+    [
+        ({}, True),
+        ({"action": "mail.send"}, False),
+        ({"agent": "two"}, False),
+        ({"opening_name": "other"}, False),
+        ({"recipients": []}, False),
+        ({"recipients": ["/a", "/b"]}, False),
+        ({"scopes": ["once", "always"]}, False),
+    ],
+)
+def test_what_a_grant_may_answer_is_told_by_what_is_shown_of_it(differs, may):
+    assert GIVEN.may_answer({**SHOWN, **differs}) is may
+    always = replace(GIVEN, grant=replace(GRANT, scope=Scope.ALWAYS))
+    assert always.may_answer({**SHOWN, "opening_name": "other"})
+
+
 def huge(path):
     path.touch()
     os.truncate(path, 1 << 33)
