@@ -41,6 +41,12 @@ async def _cancel(settings: Settings, ref: str, reason: str | None) -> dict[str,
                 if error.code != link.NOT_HERE:
                     raise
     from runloop.cli import taking
+    from runloop.runs.errors import RunEnded
 
-    (run_id,) = taking.find(ref)
+    try:
+        (run_id,) = taking.find(ref)
+    except RunEnded as ended:
+        if ended.status != "cancelled":
+            raise
+        return {"run_id": ended.run_id, "state": ended.status}
     return {"run_id": run_id, "state": await taking.cancel(settings, run_id, reason or "cancelled at the terminal")}

@@ -30,6 +30,7 @@ _MOST = 1000
 _MOST_FAILURES = 5
 _MOST_FILES = 10
 _MOST_OF_A_PARAM = 1000  # characters
+_AT_GATE = ("waiting", "for a person, at its gate")
 _COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "why")
 
 
@@ -260,6 +261,7 @@ def _json(
     related: list[dict[str, Any]],
     children: list[str],
 ) -> dict[str, Any]:
+    gates = recorded.open_gates
     waits = {name: None if row is None else row.get(name) for name in ("waiting_for", "waiting_since_ms", "until_ms")}
     return {
         "run_id": recorded.run_id,
@@ -280,7 +282,7 @@ def _json(
         "parked": moves.parked,
         "recovered": moves.recovered,
         "params": recorded.submitted["params"],
-        "attempts": [_attempt(each) for each in recorded.attempts],
+        "attempts": [_attempt(each, gates) for each in recorded.attempts],
         "ends": [_end(each) for each in recorded.ends],
         "artifacts": [{name: each.get(name) for name in ("node", "kind", "path", "bytes", "blake3", "sha256")} for each in moves.files],
     }
@@ -307,6 +309,7 @@ def _in_order(recorded: RecordedRun) -> Iterator[RecordedAttempt | RecordedEnd]:
 def _print_nodes(recorded: RecordedRun) -> None:
     from runloop.runs.history import RecordedEnd
 
+    gates = recorded.open_gates
     rows = [
         (each.node, None, None, each.status, None, _short(each.outputs_hash), _first_line(masking.masked_text(each.why)))
         if isinstance(each, RecordedEnd)
@@ -314,14 +317,20 @@ def _print_nodes(recorded: RecordedRun) -> None:
             each.node,
             each.attempt,
             each.agent.get("name"),
-            each.status or "running",
+            _status(each, gates)[0],
             len(each.crossings),
             _short(each.outputs_hash),
-            _first_line(masking.masked_text(each.error["message"] if each.error else each.why)),
+            _first_line(masking.masked_text(each.error["message"] if each.error else _status(each, gates)[1])),
         )
         for each in _in_order(recorded)
     ]
+    rows += [(node, None, None, _AT_GATE[0], None, None, _AT_GATE[1]) for node, attempt in gates.items() if not attempt]
     output.print_rows(_COLUMNS, rows, as_table=True, empty="no node started")
+
+
+def _status(attempt: RecordedAttempt, gates: Mapping[str, int]) -> tuple[str, str]:
+    """How the attempt stands, and why; it has ended where a gate asks about it, and a person says what becomes of its node."""
+    return _AT_GATE if gates.get(attempt.node) == attempt.attempt else (attempt.status or "running", attempt.why)
 
 
 def _short(digest: str | None) -> str | None:
@@ -337,16 +346,17 @@ def _end(each: RecordedEnd) -> dict[str, Any]:
     return {name: getattr(each, name) for name in names}
 
 
-def _attempt(each: Any) -> dict[str, Any]:
+def _attempt(each: RecordedAttempt, gates: Mapping[str, int]) -> dict[str, Any]:
+    status, why = _status(each, gates)
     return {
         "node": each.node,
         "attempt": each.attempt,
         "agent": dict(each.agent),
-        "status": each.status or "running",
+        "status": status,
         "calls": len(each.crossings),
         "failed_calls": list(_failed_calls(each)),
         "outputs": each.outputs,
         "outputs_hash": each.outputs_hash,
         "error": each.error,
-        "why": each.why,
+        "why": why,
     }

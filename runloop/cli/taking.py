@@ -12,7 +12,7 @@ from runloop.cli.person import TerminalPerson
 from runloop.cli.showing import RunShown, exit_code, show_compiling, text_of_many
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable, Where
-from runloop.runs.errors import NeedsPerson, child_of
+from runloop.runs.errors import NeedsPerson, RunEnded, child_of
 from runloop.runs.pausing import resume
 from runloop.runs.results import RunHalted
 
@@ -56,7 +56,7 @@ def _check(row: Mapping[str, Any], owners: Mapping[str, str]) -> None:
 
     run_id = row["run_id"]
     if row["finished_ms"] is not None:
-        raise InvalidInput(f"run {run_id} has ended: {row['status']}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
+        raise RunEnded(run_id, row["status"])
     if row["parent_run_id"] is not None:
         raise child_of(run_id, root_of(row))
     if row["owner"] in owners:

@@ -11,7 +11,7 @@ from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.kb.runs import root_of
-from runloop.runs.errors import child_of
+from runloop.runs.errors import RunEnded, child_of
 from runloop.runs.pausing import pause, resume
 from runloop.runs.unfinished import unfinished_runs
 from runloop.tasks import shielded
@@ -35,12 +35,19 @@ class Changing:
     """On their way to the disk."""
 
     async def cancel(self, ref: str, reason: str) -> dict[str, Any]:
-        """Stop a run, running, waiting or queued. Raises InvalidInput ``run.unknown``, ``run.ended`` or ``run.ambiguous``."""
+        """Stop a run, running, waiting or queued; one that has ended so is told to be ``cancelled``.
+
+        Raises InvalidInput ``run.unknown``, ``run.ended`` or ``run.ambiguous``.
+        """
         hosting = self.hosting
         run_id = hosting.roster.run_id_of(ref)
         hosting.ending.setdefault(run_id, reason)  # what is not in memory needs nothing but its records to be ended
         try:
             hosted = await self._to_end(run_id)
+        except RunEnded as ended:
+            if ended.status != "cancelled" or (row := await asyncio.to_thread(hosting.kb.run, run_id)) is None:
+                raise
+            return {name: row[name] for name in ("run_id", "trace_id", "opening_id", "opening_name")} | {"state": ended.status}
         finally:
             hosting.ending.pop(run_id, None)  # several may have wanted it at once
         cancelling = hosted.run.cancel(reason)
@@ -66,7 +73,7 @@ class Changing:
             await on_record(asyncio.ensure_future(asyncio.wait({hosted.task})), self.hosting.stalled, _LOOKS)
         state = await self.hosting.roster.state_of(run_id)
         if state in {"succeeded", "failed"}:
-            raise _ended(run_id, state)
+            raise RunEnded(run_id, state)
         return "cancelling" if state == "cancelled" else "ending"
 
     async def pause(self, ref: str, why: str) -> dict[str, Any]:
@@ -130,7 +137,7 @@ class Changing:
         if state == "unfinished":
             message = f"run {run_id} has no end and does not run in this daemon"
             raise InvalidInput(message, code="run.not_here", hint="it runs in another process with --local")
-        raise _ended(run_id, state)
+        raise RunEnded(run_id, state)
 
     async def _adopt(self, run_id: str | None = None) -> int:
         """Take over the run of that id, or every run, that a process which is gone has left; how many.
@@ -142,7 +149,3 @@ class Changing:
         found = await asyncio.to_thread(lambda: list(unfinished_runs(self.hosting.kb, run_id)))
         left = [each for each in found if not services.driven(each.owner) and not (coming and each.owner == services.owner)]
         return sum(self.hosting.take_over(left))
-
-
-def _ended(run_id: str, state: str) -> InvalidInput:
-    return InvalidInput(f"run {run_id} has ended: {state}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")

@@ -18,13 +18,15 @@ from runloop.daemon.lookups import Lookups
 from runloop.daemon.people import Answer
 from runloop.daemon.submitting import Request
 from runloop.errors import InvalidInput, RunloopError, Where
-from runloop.kb.runs import STATES, RunFilter
+from runloop.kb.runs import STATES, RunFilter, root_of
 from runloop.policy import Scope
 from runloop.rmp.registry import ID_OF, TYPE_OF
+from runloop.runs.family import own_runs
 from runloop.runs.fork import MOST_DIGITS
 from runloop.runs.forking import ForkRequest
 from runloop.runs.lookup import OpeningText
 from runloop.runs.owners import living_owners
+from runloop.runs.sources import OwnRuns
 
 if TYPE_CHECKING:
     from runloop.bus.server import Request as BusRequest
@@ -228,8 +230,8 @@ class Control:
     async def approvals(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """What waits for a person, as much as an answer can hold; ``next`` is where to go on."""
         run, after = reading.run(fields, optional=True), _after(reading.text(fields, "after", optional=True))
-        root = None if run is None else self._daemon.hosting.roster.run_id_of(run)
-        return await asyncio.to_thread(_open, self._daemon, root, after)
+        run_id = None if run is None else self._daemon.hosting.roster.run_id_of(run)
+        return await asyncio.to_thread(_open, self._daemon, run_id, after)
 
     async def answer(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Decide; the first answer counts."""
@@ -374,11 +376,16 @@ def _after(place: str | None) -> tuple[int, str]:
     return int(asked_ms), approval_id
 
 
-def _open(daemon: Daemon, root: str | None, after: tuple[int, str]) -> dict[str, Any]:
-    """What waits after that item, oldest first, with the opening's name; reads the knowledge base."""
+def _open(daemon: Daemon, run_id: str | None, after: tuple[int, str]) -> dict[str, Any]:
+    """What waits after that item in a run and those that it started, oldest first, with the opening's name; reads the knowledge base."""
     listed: list[dict[str, Any]] = []
     size, more = 0, None
+    root, within = run_id, None
+    if run_id is not None and not daemon.hosting.roster.has(run_id) and (row := daemon.kb.run(run_id)) is not None:
+        root, within = root_of(row), frozenset(own_runs(OwnRuns(daemon.kb), run_id))
     for each in daemon.people.listing(root):
+        if within is not None and each["run_id"] not in within:
+            continue
         place = each["asked_ms"], each["approval_id"]
         if place <= after:
             continue

@@ -135,12 +135,13 @@ class Hosting:
         hosted.task = asyncio.create_task(self._drive(hosted))
 
     async def _drive(self, hosted: Hosted) -> None:
-        run_id, began_ms = hosted.run.run_id, self.clock_ms()
+        run_id, began_ms, left = hosted.run.run_id, self.clock_ms(), None
         try:
             result = await self.manager.drive(hosted.run)
         except Exception as error:  # noqa: BLE001 - whatever ends a run must reach its followers, and not the others
             if hosted.run.parked is None:
                 self._strand(hosted, error)
+                left = _why_left(error)
         else:
             self.finished[result.status] += 1
             self.mean_ms += 0.1 * (self.clock_ms() - began_ms - self.mean_ms)
@@ -157,7 +158,7 @@ class Hosting:
                 if self._left_memory % EVERY == 0:
                     give_back()
             else:
-                self.people.done(run_id)
+                self.people.done(run_id, left)
             self._granted.discard(run_id)
             self.pump()
 
@@ -181,8 +182,7 @@ class Hosting:
         """Take a parked run up again, as soon as there is a place. Fails with DaemonDraining where there will be none."""
         if self.draining:
             refused = asyncio.get_running_loop().create_future()
-            why = "the daemon is stopping; the run is left as it is"
-            refused.set_exception(DaemonDraining(why, hint="start the daemon again with `rlp up`, and ask again"))
+            refused.set_exception(_draining())
             refused.exception()  # not everybody waits for it
             return refused
         waking = self._waking.get(run_id)
@@ -352,3 +352,14 @@ class Hosting:
             left += 1
         await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
         return left
+
+
+def _draining() -> DaemonDraining:
+    return DaemonDraining("the daemon is stopping; the run is left as it is", hint="start the daemon again with `rlp up`, and ask again")
+
+
+def _why_left(error: Exception) -> RunloopError:
+    """Why nobody hears an answer to a run that stopped without an end."""
+    if isinstance(error, RunHalted):
+        return _draining()
+    return error if isinstance(error, RunloopError) else InvalidInput(f"the run broke off: {error!r}", code="run.broke")

@@ -52,6 +52,14 @@ class Answer:
     uid: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Settling:
+    """Somebody waits for it to be on record what was said to a run."""
+
+    root: str
+    done: asyncio.Future[None]
+
+
 @dataclass(slots=True)
 class People:
     """Everybody whom the runs of this daemon can ask. ``announce`` publishes what is opened and what is closed.
@@ -75,7 +83,7 @@ class People:
     """Runs that are being parked: what they ask stays open, and can be answered, until they are put aside."""
     _given: dict[str, Answer] = field(default_factory=dict)
     """Answers to runs that have yet to ask."""
-    _settled: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    _settled: dict[str, _Settling] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
     """Approvals to which somebody said no, until that is settled."""
     _followed: set[str] = field(default_factory=set)
@@ -95,11 +103,11 @@ class People:
         return root in self.patient
 
     def done(self, root: str, why: RunloopError | None = None) -> None:
-        """The run ended, or is not this daemon's, as ``why`` says: nobody needs to follow it, or to answer it here."""
+        """The run ended, or goes on elsewhere or later, as ``why`` says: nobody needs to follow it, or to answer it here."""
         self._followed.discard(root)
         self.patient.discard(root)
-        for name in self.aside.forget(root):
-            message = f"the run ended before it came to ask {name!r}"
+        for name in self.aside.forget(root) | {name for name, each in self._settled.items() if each.root == root}:
+            message = f"the run ended before it heard the answer to {name!r}"
             self._refuse(name, why or InvalidInput(message, code="approval.unknown", hint=_HINT))
 
     @property
@@ -136,12 +144,12 @@ class People:
         if found is not None and not found.answer.done():
             shown = found.shown
             _check(shown, given)
-            self._settled[approval_id] = settled
+            self._settled[approval_id] = settling = _Settling(found.root, settled)
             found.answer.set_result(given)
         elif parked is not None and approval_id not in self._given:
             shown = parked.shown(approval_id, self.event(parked.event_id))
             _check(shown, given)
-            self._settled[approval_id] = settled
+            self._settled[approval_id] = settling = _Settling(parked.root, settled)
             self._given[approval_id] = given
             self._bring(approval_id, parked.root)
         else:
@@ -153,7 +161,7 @@ class People:
             await on_record(settled, self.stalled)
         finally:
             self._refused.discard(approval_id)
-            for name in [name for name, each in self._settled.items() if each is settled]:  # a no may have moved to what is asked anew
+            for name in [name for name, each in self._settled.items() if each is settling]:  # a no may have moved to what is asked anew
                 del self._settled[name]
         return shown
 
@@ -172,9 +180,9 @@ class People:
     def _refuse(self, approval_id: str, error: BaseException) -> None:
         """Take an answer back that a run did not get, and tell who gave it."""
         self._given.pop(approval_id, None)
-        settled = self._settled.get(approval_id)
-        if settled is not None and not settled.done():
-            settled.set_exception(error)
+        settling = self._settled.get(approval_id)
+        if settling is not None and not settling.done.done():
+            settling.done.set_exception(error)
 
     def take(self, record: Mapping[str, Any]) -> None:
         """See a record of any run: what it decides is settled, and not asked any more."""
@@ -203,18 +211,18 @@ class People:
         """A no to what has changed meanwhile is one to what is asked in its place."""
         if self._denies(denied):
             self._given[approval_id] = self._given.pop(denied)
-            if (settled := self._settled.pop(denied, None)) is not None:
-                self._settled[approval_id] = settled
+            if (settling := self._settled.pop(denied, None)) is not None:
+                self._settled[approval_id] = settling
 
     def _settle(self, approval_id: str, *, heard: bool, changed: bool = False) -> None:
         """It is closed; whoever answered it a moment before is told so where the answer was not ``heard`` any more."""
         self.aside.asked(approval_id)
         self._given.pop(approval_id, None)
-        settled = self._settled.get(approval_id)
-        if settled is None or settled.done():
+        settling = self._settled.get(approval_id)
+        if settling is None or settling.done.done():
             return
         if heard:
-            settled.set_result(None)
+            settling.done.set_result(None)
         elif changed:
             hint = "`rlp approve` shows it as it is now"
             self._refuse(

@@ -7,6 +7,16 @@ from typing import Final
 from runloop.errors import Denied, InvalidInput, Unavailable
 
 
+class RunEnded(InvalidInput):
+    """The run has ended, as ``status`` says, and nothing of it can be changed any more."""
+
+    code = "run.ended"
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"run {run_id} has ended: {status}", hint=f"`rlp show {run_id[:8]}` shows it")
+        self.run_id, self.status = run_id, status
+
+
 class NeedsPerson(Denied):
     """Only a person can say how a recovered run goes on, and nobody is there. The run stays as it is."""
 

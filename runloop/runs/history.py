@@ -192,6 +192,12 @@ class RecordedRun:
         """The attempts that have no end."""
         return [attempt for attempt in self.attempts if attempt.status is None]
 
+    @property
+    def open_gates(self) -> dict[str, int]:
+        """The attempts about which the gates ask that nobody has answered, by node; 0 is all items of a node."""
+        last = {asked.meta["node"]: (each, asked.meta["attempt"]) for each, asked in self.asked.items() if asked.meta.get("action") == GATE}
+        return {node: attempt for node, (each, attempt) in last.items() if each not in self.decisions and self.status is None}
+
     def lacking(self, ends: Mapping[str, NodeDone]) -> list[NodeDone]:
         """Of the last ends of nodes those that are not recorded; one before an attempt that was started is."""
         newest = {attempt.node: attempt.attempt for attempt in self.attempts}

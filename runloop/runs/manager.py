@@ -8,7 +8,6 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
 from runloop.events.records import RunStarted, Versions
 from runloop.policy import OpeningPolicy
@@ -16,7 +15,7 @@ from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.budgets import InnerBudget
 from runloop.runs.child_runs import ChildRuns
-from runloop.runs.errors import driven
+from runloop.runs.errors import RunEnded, driven
 from runloop.runs.forking import fork_events, plan_fork
 from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
@@ -102,7 +101,7 @@ class RunManager:
         """
         recorded = recorded or await self.services.recorded(run_id)
         if recorded.finished is not None:
-            raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
+            raise RunEnded(run_id, str(recorded.status))
         if self.services.driven(recorded.owner):
             raise driven(run_id)
         ended = ending is not None or recorded.cancelled is not None

@@ -11,6 +11,7 @@ from runloop.events import RunIdentity, run_event
 from runloop.events import records as r
 from runloop.kb import KnowledgeBase
 from runloop.runs.owners import Owner
+from runloop.text import GATE
 
 HASH = "c" * 64
 NOW = 1_795_000_000_000
@@ -168,6 +169,25 @@ def test_a_run_is_shown_with_its_waits_its_moves_and_its_relations(home, capsys)
     assert (shown["forked_from"], shown["children"], shown["forks"]) == (
         {"run_id": identity(1).run_id, "seq": 4}, [identity(3).run_id], [],
     )  # fmt: skip
+
+
+def test_what_a_gate_asks_about_waits_for_a_person_until_somebody_has_answered(home, capsys):
+    gate = {"action": GATE, "options": ["approve", "reject"], "outputs": {"out": ["a"]}}
+    asks = [("approval.requested", r.ApprovalRequested(f"g{number}", "Good?", "a", number, round=number, **gate)) for number in (1, 2)]
+    begins = [("node.started", r.NodeStarted("a", number, r.AgentRef("writer"))) for number in (1, 2)]
+    items = ("approval.requested", r.ApprovalRequested("all", "All?", "many", 0, round=1, **gate))
+    revised = ("approval.decided", r.ApprovalEnded("g1", "revise", "a", 1, by=r.Decider("operator", 1)))
+    with KnowledgeBase.open(home / "state" / "pog") as kb:
+        records = [("run.submitted", started("f" * 32)), ("run.started", started("f" * 32))]
+        append(kb, identity(4), 5000, *records, begins[0], asks[0], revised, begins[1], asks[1], items)
+        kb.sync()
+    attempts = json.loads(rlp(capsys, "show", "00000004", "--json"))["attempts"]
+    at_gate = "for a person, at its gate"
+    assert [(each["status"], each["why"]) for each in attempts] == [("ok", ""), ("waiting", at_gate)]
+    rows = [line.split() for line in rlp(capsys, "show", "00000004", "--table").splitlines() if at_gate in line or " ok " in line]
+    assert [(row[0], [word for word in row if word in {"ok", "waiting"}]) for row in rows] == [
+        ("a", ["ok"]), ("a", ["waiting"]), ("many", ["waiting"])
+    ]  # fmt: skip
 
 
 def test_a_trace_shows_what_happened_to_the_whole_run_where_that_is_asked_for(home, capsys):

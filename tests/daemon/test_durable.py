@@ -532,3 +532,23 @@ async def test_a_parked_run_goes_on_with_what_is_granted_to_another(daemon, scop
     (decided,) = [record["meta"] for record in told if record["kind"] == "approval.decided"]
     assert (decided["by"]["role"], theirs in decided["rationale"]) == ("grant", True)
     assert "run.recovered" not in [record["kind"] for record in records(daemon, not_meant)]
+
+
+async def test_what_waits_is_listed_of_a_run_that_another_one_started_and_of_no_other(daemon):
+    mailing(daemon, parks=0)
+    for name, nested in (("outer", "mails"), ("outermost", "outer")):
+        daemon.opening(
+            name, f"version: 0\nname: {name}\nnodes: [{{id: o, use: opening:{nested}}}, {{id: m, use: agent:mails}}]\nedges: []\n"
+        )
+    async with daemon.client() as link, asyncio.timeout(40):
+        root = await submitted(link, "outermost", patient=True)
+        await until(link, one_is_parked)
+        rows = {each["opening_name"]: each["run_id"] for each in (await link.ask("list"))["runs"]}
+        listed = {
+            name: sorted(each["opening_name"] for each in (await link.ask("approvals", run=run_id))["open"])
+            for name, run_id in rows.items()
+        }
+        await link.ask("cancel", run=root)
+        assert (await ended(link, root))["status"] == "cancelled"
+        assert (await link.ask("approvals", run=rows["mails"]))["open"] == []
+    assert listed == {"outermost": ["mails", "outer", "outermost"], "outer": ["mails", "outer"], "mails": ["mails"]}

@@ -10,6 +10,7 @@ from runloop.daemon.errors import DaemonDraining
 from runloop.daemon.hosted import Hosted, Stub
 from runloop.daemon.hosting import Hosting
 from runloop.events import RunIdentity
+from runloop.kb.errors import LedgerCorrupt
 from runloop.runs.results import RunHalted
 
 
@@ -167,3 +168,22 @@ async def test_of_the_runs_that_ask_for_what_is_granted_those_that_are_parked_or
     leaving.ends.set()
     await hosted.task
     assert (list(hosting.roster.returning), list(hosting.roster.parking.stubs)) == (["waits", "leaving"], ["paused"])
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(RunHalted(), "daemon.draining"), (LedgerCorrupt("gone"), "ledger.corrupt"), (OSError("no"), "run.broke"), (None, None)],
+)
+async def test_who_has_answered_a_run_that_stops_without_an_end_is_told_why(error, why):
+    class Stops(Run):
+        async def drive(self):
+            if error is not None:
+                raise error
+            return SimpleNamespace(status="succeeded")
+
+    hosting, told = Runs(), []
+    hosting.people.done = lambda run_id, left: told.append((run_id, left and left.code))
+    hosted = hosting.take(Stops("stops"))
+    hosting.pump()
+    await hosted.task
+    assert told == [("stops", why)]

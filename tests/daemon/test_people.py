@@ -194,6 +194,20 @@ async def test_an_answer_to_what_a_run_did_not_come_to_ask_again_is_refused(runs
     assert (runs.people.open_count, runs.people._given) == (0, {})
 
 
+@pytest.mark.parametrize(("why", "said"), [(None, "the run ended before"), (InvalidInput("it broke off", code="run.broke"), "broke off")])
+async def test_an_answer_that_a_run_got_and_did_not_record_is_refused_when_the_run_is_gone(runs, why, said):
+    asks = await runs.asks()
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    await settle()
+    assert asks.done()
+    runs.people.done("another", why)
+    await settle()
+    assert not answering.done()
+    runs.people.done("run", why)
+    with pytest.raises(InvalidInput, match=said):
+        await answering
+
+
 async def test_the_first_answer_to_what_a_parked_run_asks_counts_though_the_run_has_not_heard_it(runs):
     runs.people.put_aside("run", [question()])
     answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))

@@ -78,9 +78,12 @@ async def test_a_guest_in_an_endless_loop_stops_when_its_run_is_cancelled(daemon
         await link.ask("cancel", run=run_id[:8], reason="enough")
         rest = await words.to_end(records)
         status = await link.ask("status")
-        again = await link.refused("cancel", run=run_id)
+        again = await link.ask("cancel", run=run_id)
     meta = rest[-1]["meta"]
-    assert (meta["status"], meta["reason"], status["workers"]["lost_total"], again["code"]) == ("cancelled", "enough", 0, "run.ended")
+    assert (meta["status"], meta["reason"], status["workers"]["lost_total"], again["state"]) == ("cancelled", "enough", 0, "cancelled")
+    assert (again["run_id"], again["trace_id"]) == (run_id, f"trace:{run_id}")
+    daemon.stop()
+    assert daemon.rlp("cancel", run_id).stdout == f"run {run_id} cancelled\n"
 
 
 async def test_a_guest_that_waits_for_a_model_stops_when_its_run_is_cancelled(daemon, words):
