@@ -11,7 +11,7 @@ from runloop.cli import output
 from runloop.cli.person import TerminalPerson
 from runloop.cli.showing import RunShown, exit_code, show_compiling, text_of_many
 from runloop.dataclass import dataclass
-from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable, Where
+from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, RunloopError, Unavailable, Where
 from runloop.runs.errors import NeedsPerson, RunEnded, child_of
 from runloop.runs.pausing import resume
 from runloop.runs.results import RunHalted

@@ -11,10 +11,10 @@ from msgspec import structs
 
 from runloop.bundles.tree import bundle_digest, path_problem
 from runloop.dataclass import dataclass
-from runloop.errors import VerificationFailed, Where
+from runloop.errors import Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.events.blobs import blob_names
-from runloop.runs.archives.container import MAX_BYTES, ArchiveInvalid, brief, first_member, unpack
+from runloop.runs.archives.container import MAX_BYTES, ArchiveAltered, ArchiveInvalid, brief, first_member, unpack
 from runloop.runs.archives.lines import read_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, digest_of, read_part
 from runloop.runs.archives.signing import verify
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 3
 _ALTERED = "the archive was damaged or altered; get it again from whoever made it"
-
-
-class ArchiveAltered(VerificationFailed):
-    """What is in an archive is not what its manifest says."""
-
-    code = "archive.altered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,7 @@ def open_archive(path: Path) -> Archive:
 
 
 def peek(path: Path) -> Manifest:
-    """What an archive says about itself, unverified: enough to choose which one to open. Raises :class:`ArchiveInvalid`."""
+    """What an archive says about itself, unverified: enough to choose which one to open. Raises as :func:`open_archive`."""
     try:
         with path.open("rb") as file:
             return read_part(first_member(file, name=str(path)), Manifest, name=MANIFEST, file=str(path))
@@ -98,15 +92,15 @@ def read_archive(data: bytes, *, file: str | None = None) -> Archive:
     """Verify an archive: its form, its signature where it has one, every digest, every record, and that nothing is missing or left over.
 
     Raises:
-        ArchiveInvalid: it is no archive, or says something that cannot be.
-        ArchiveAltered: a digest or the signature does not fit.
+        ArchiveInvalid: it is no archive.
+        ArchiveAltered: it is not as it was written, says something that cannot be, or a digest or the signature does not fit.
 
     """
     members = unpack(data, file=file)
     names = list(members)
     if not names or names[0] != MANIFEST or names != [MANIFEST, *(each for each in (SIGNATURE,) if each in members), *_sorted_rest(names)]:
         hint = "get the archive again from whoever made it; `rlp export` writes a sound one"
-        raise ArchiveInvalid("its members are not in their order", code="archive.order", where=Where(file=file), hint=hint)
+        raise ArchiveAltered("its members are not in their order", code="archive.order", where=Where(file=file), hint=hint)
     manifest = read_part(members[MANIFEST], Manifest, name=MANIFEST, file=file)
     digest = digest_of(members[MANIFEST])
     signer = None
@@ -140,25 +134,25 @@ class _Reader:
     def events(self) -> dict[str, list[StoredEvent]]:
         entries = {entry.run_id: entry for entry in self._manifest.runs}
         if len(entries) != len(self._manifest.runs) or self._manifest.root not in entries:
-            raise self._invalid("the manifest lists a run twice, or not the one that was exported", "archive.manifest")
+            raise self._unsound("the manifest lists a run twice, or not the one that was exported", "archive.manifest")
         if missing := sorted(run_id for run_id in entries if f"runs/{run_id}.jsonl" not in self._members):
-            raise self._altered(f"the manifest lists runs that are not inside: {', '.join(missing)}")
+            raise self._unsound(f"the manifest lists runs that are not inside: {', '.join(missing)}")
         return {run_id: self._run(entry) for run_id, entry in entries.items()}
 
     def objects(self) -> dict[str, bytes]:
         """The objects, after :meth:`events` has learnt which are needed."""
         wanted = {*(f"runs/{entry.run_id}.jsonl" for entry in self._manifest.runs), *(f"objects/{name}" for name in self._needed)}
         if odd := sorted((self._members.keys() - {MANIFEST, SIGNATURE}) ^ wanted):
-            raise self._altered(f"members that are needed and members that are inside differ: {', '.join(odd[:_SHOWN])}")
+            raise self._unsound(f"members that are needed and members that are inside differ: {', '.join(odd[:_SHOWN])}")
         objects = {name: self._members[f"objects/{name}"] for name in self._needed}
         for name, content in objects.items():
             if blake3(content).hexdigest() != name:
-                raise self._altered(f"the object {name[:12]} has other content than its name says")
+                raise self._unsound(f"the object {name[:12]} has other content than its name says")
         for digest, bundle in self._manifest.bundles.items():
             if problem := next(filter(None, map(path_problem, bundle.files)), None):
-                raise self._invalid(f"the bundle {bundle.name} has a file that no bundle may have: {problem}", "archive.path")
+                raise self._unsound(f"the bundle {bundle.name} has a file that no bundle may have: {problem}", "archive.path")
             if bundle_digest({path: objects[name] for path, name in bundle.files.items()}) != digest:
-                raise self._altered(f"the bundle {bundle.name} is not {digest[:12]}")
+                raise self._unsound(f"the bundle {bundle.name} is not {digest[:12]}")
         return objects
 
     def tell(self, archive: Archive) -> None:
@@ -176,41 +170,38 @@ class _Reader:
         try:
             TopologicalSorter(related).prepare()
         except CycleError:
-            raise self._invalid("a run in it is its own parent, or was forked from itself", "archive.record") from None
+            raise self._unsound("a run in it is its own parent, or was forked from itself", "archive.record") from None
         for run_id in related:
             try:
                 fold(run_id, told_events(archive, run_id))
             except (*NOT_TOLD, RecursionError) as error:
                 said = f"{type(error).__name__}: {error}"
-                raise self._invalid(f"the records of {run_id} do not follow from one another ({said})", "archive.record") from None
+                raise self._unsound(f"the records of {run_id} do not follow from one another ({said})", "archive.record") from None
 
     def _run(self, entry: RunEntry) -> list[StoredEvent]:
         name = f"runs/{entry.run_id}.jsonl"
         content = self._members[name]
         if blake3(content).hexdigest() != entry.blake3:
-            raise self._altered(f"{name} has other content than the manifest says")
+            raise self._unsound(f"{name} has other content than the manifest says")
         events = read_lines(content, name=name, file=self._file)
         numbers = [event.payload["seq"] for event in events]
         dense = list(range(1, len(events) + 1))
         ordered = numbers == dense if self._manifest.selected is None else numbers == sorted(set(numbers))
         if not events or len(events) != entry.records or not ordered or events[0].kind != "run.submitted":
-            raise self._invalid(f"{name} does not hold the records of a run in their order", "archive.record")
+            raise self._unsound(f"{name} does not hold the records of a run in their order", "archive.record")
         if any(event.payload["run_id"] != entry.run_id for event in events):
-            raise self._invalid(f"{name} holds a record of another run", "archive.record")
+            raise self._unsound(f"{name} holds a record of another run", "archive.record")
         first, last = events[0], events[-1]
         status = last.payload["meta"]["status"] if last.kind == "run.finished" else None
         said = (entry.opening_name, entry.parent_run_id, entry.status)
         if said != (first.payload["opening_name"], first.payload["parent_run_id"], status):
-            raise self._invalid(f"the manifest says something else about {entry.run_id} than its records", "archive.manifest")
+            raise self._unsound(f"the manifest says something else about {entry.run_id} than its records", "archive.manifest")
         for event in events:
             blobs = blob_names(event.payload, kind_of(event.kind).blob_fields)
             if not all(isinstance(each, str) for each in blobs):
-                raise self._invalid(f"{name} names an object by something else than its digest", "archive.record")
+                raise self._unsound(f"{name} names an object by something else than its digest", "archive.record")
             self._needed.update(blobs)
         return events
 
-    def _invalid(self, message: str, code: str) -> ArchiveInvalid:
-        return ArchiveInvalid(brief(message), code=code, where=Where(file=self._file), hint=_ALTERED)
-
-    def _altered(self, message: str) -> ArchiveAltered:
-        return ArchiveAltered(brief(message), where=Where(file=self._file), hint=_ALTERED)
+    def _unsound(self, message: str, code: str = "archive.altered") -> ArchiveAltered:
+        return ArchiveAltered(brief(message), code=code, where=Where(file=self._file), hint=_ALTERED)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from runloop.errors import InvalidInput, Where
+from runloop.errors import InvalidInput, VerificationFailed, Where
 
 BLOCK = 512
 MAX_BYTES = 512 << 20
@@ -20,6 +20,7 @@ MAX_MEMBERS = 50_000
 _NAME = re.compile(rb"[a-z]+(?:/[0-9a-f-]{1,64})?(?:\.jsonl?)?")
 _NAME_BYTES = 100
 _SAID = 500
+_BEGINS = b"manifest.json"
 _END = bytes(2 * BLOCK)
 _SIZE = slice(124, 136)
 _NO_ARCHIVE = "archives are made by `rlp export`; contacts, notes, mail and such go in with `rlp kb import`"
@@ -27,9 +28,15 @@ _HINT = "get the archive again from whoever made it; `rlp export` writes a sound
 
 
 class ArchiveInvalid(InvalidInput):
-    """The bytes are not an archive that ``rlp export`` writes."""
+    """The bytes are no archive at all."""
 
-    code = "archive.invalid"
+    code = "archive.member"
+
+
+class ArchiveAltered(VerificationFailed):
+    """What is in an archive is not what ``rlp export`` wrote."""
+
+    code = "archive.altered"
 
 
 def brief(said: str) -> str:
@@ -51,51 +58,57 @@ def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def unpack(data: bytes, *, file: str | None = None) -> dict[str, bytes]:
-    """The members by name, in order. Raises :class:`ArchiveInvalid` for anything that :func:`pack` would not have written."""
+    """The members by name, in order.
+
+    Raises :class:`ArchiveInvalid` for what does not begin as an archive, :class:`ArchiveAltered` for anything else that :func:`pack` would
+    not have written, and InvalidInput ``archive.too_large``.
+    """
     if len(data) > MAX_BYTES:
         raise _too_large("the archive", file)
     members: dict[str, bytes] = {}
     at = 0
     while data[at : at + BLOCK] != bytes(BLOCK):
-        name, size = _read_header(data[at : at + BLOCK], file)
+        name, size = _read_header(data[at : at + BLOCK], file, first=not at)
         if name in members:
-            raise _invalid(f"{name} is there twice", "archive.duplicate", file)
+            raise _spoiled(f"{name} is there twice", "archive.duplicate", file)
         if len(members) >= MAX_MEMBERS or size > MAX_MEMBER_BYTES:
             raise _too_large("the archive", file)
         start, end = at + BLOCK, at + BLOCK + size
         at = end + -size % BLOCK
         if at > len(data):
-            raise _invalid(f"it ends in the middle of {name}", "archive.cut_off", file)
+            raise _spoiled(f"it ends in the middle of {name}", "archive.cut_off", file)
         if any(data[end:at]):
-            raise _invalid(f"there is something behind the content of {name}", "archive.header", file)
+            raise _spoiled(f"there is something behind the content of {name}", "archive.header", file)
         members[name] = data[start:end]
     if data[at:] != _END:
         code = "archive.cut_off" if len(data) < at + len(_END) else "archive.trailing"
-        raise _invalid("it does not end where its members end", code, file)
+        raise _spoiled("it does not end where its members end", code, file)
     return members
 
 
 def first_member(file: BinaryIO, *, name: str) -> bytes:
-    """The content of the first member, without looking at the rest. Raises :class:`ArchiveInvalid`."""
-    _, size = _read_header(file.read(BLOCK), name)
+    """The content of the first member, without looking at the rest. Raises :class:`ArchiveInvalid`, :class:`ArchiveAltered`."""
+    _, size = _read_header(file.read(BLOCK), name, first=True)
     content = file.read(min(size, MAX_MEMBER_BYTES + 1))
     if len(content) < size:
-        raise _invalid("it ends in its first member", "archive.cut_off", name)
+        raise _spoiled("it ends in its first member", "archive.cut_off", name)
     return content
 
 
-def _read_header(block: bytes, file: str | None) -> tuple[str, int]:
-    if len(block) < BLOCK:
-        raise _invalid("it ends in the middle of a header", "archive.cut_off", file)
+def _read_header(block: bytes, file: str | None, *, first: bool) -> tuple[str, int]:
     name = block[:_NAME_BYTES].rstrip(b"\0")
-    digits = block[_SIZE].rstrip(b"\0")
-    if not _NAME.fullmatch(name) or not re.fullmatch(rb"[0-7]{11}", digits):
-        shown = name.decode("ascii", "backslashreplace")
-        raise _invalid(f"{shown[:40]!r} is no member of an archive", "archive.member", file, hint=_NO_ARCHIVE)
-    size = int(digits, 8)
+    foreign = first and not _BEGINS.startswith(block[: len(_BEGINS)])
+    if len(block) < BLOCK and not foreign:
+        raise _spoiled("it ends in the middle of a header", "archive.cut_off", file)
+    if not _NAME.fullmatch(name) or not re.fullmatch(rb"[0-7]{11}\0", block[_SIZE]):
+        message = f"{name.decode('ascii', 'backslashreplace')[:40]!r} is no member of an archive"
+        if foreign:
+            raise ArchiveInvalid(message, where=Where(file=file), hint=_NO_ARCHIVE)
+        raise _spoiled(message, "archive.member", file)
+    size = int(block[_SIZE][:-1], 8)
     if block != _header(name, size):
         message = f"the header of {name.decode()} says more than a name and a size (a link, an owner, a time, another kind of file)"
-        raise _invalid(message, "archive.header", file)
+        raise _spoiled(message, "archive.header", file)
     return name.decode("ascii"), size
 
 
@@ -123,5 +136,5 @@ def _too_large(what: str, file: str | None) -> InvalidInput:
     )
 
 
-def _invalid(message: str, code: str, file: str | None, *, hint: str = _HINT) -> ArchiveInvalid:
-    return ArchiveInvalid(message, code=code, where=Where(file=file), hint=hint)
+def _spoiled(message: str, code: str, file: str | None) -> ArchiveAltered:
+    return ArchiveAltered(message, code=code, where=Where(file=file), hint=_HINT)

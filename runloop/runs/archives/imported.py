@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.runs.archives.archive import Archive, peek
-from runloop.runs.archives.container import ArchiveInvalid
+from runloop.runs.archives.container import ArchiveAltered, ArchiveInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ class Imported:
     def manifests(self) -> Iterator[tuple[Path, Manifest]]:
         """What every archive says about itself, unverified, by the id of its run; one that cannot be read is passed over."""
         for path in sorted(self.directory.glob("*.rlz")) if self.directory.is_dir() else []:
-            with suppress(ArchiveInvalid):
+            with suppress(ArchiveInvalid, ArchiveAltered):
                 yield path, peek(path)
 
     def runs(self) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from runloop.errors import RunloopError, Where
 from runloop.events import StoredEvent, canonical, is_run_record, validate
 from runloop.events.canonical import NOT_JSON, parse
 from runloop.events.hashes import preimage
-from runloop.runs.archives.container import ArchiveInvalid, brief
+from runloop.runs.archives.container import ArchiveAltered, brief
 
 _KEYS = frozenset({"id", "ts_ms", "kind", "actor", "scope", "payload", "provenance", "content", "chain", "key"})
 
@@ -23,9 +23,9 @@ def write_lines(events: Iterable[StoredEvent]) -> bytes:
 
 
 def read_lines(data: bytes, *, name: str, file: str | None) -> list[StoredEvent]:
-    """The events. Raises :class:`ArchiveInvalid` ``archive.record`` for a line that is no run record or not what its hash says."""
+    """The events. Raises :class:`ArchiveAltered` ``archive.record`` for a line that is no run record or not what its hash says."""
     if data and not data.endswith(b"\n"):
-        raise _invalid("the last line does not end", name, data.count(b"\n") + 1, file)
+        raise _spoiled_record("the last line does not end", name, data.count(b"\n") + 1, file)
     return [_event(line.removesuffix(b"\n"), name, number, file) for number, line in enumerate(BytesIO(data), 1)]
 
 
@@ -50,7 +50,7 @@ def _event(line: bytes, name: str, number: int, file: str | None) -> StoredEvent
         event = _checked(form, line)
     except (*NOT_JSON, RunloopError, ValueError, TypeError, KeyError) as error:
         said = error.message if isinstance(error, RunloopError) else str(error)
-        raise _invalid(said, name, number, file) from None
+        raise _spoiled_record(said, name, number, file) from None
     return event
 
 
@@ -77,8 +77,8 @@ def _checked(form: Any, line: bytes) -> StoredEvent:
     return event
 
 
-def _invalid(said: str, name: str, number: int, file: str | None) -> ArchiveInvalid:
+def _spoiled_record(said: str, name: str, number: int, file: str | None) -> ArchiveAltered:
     where = Where(file=file, line=number, key=name)
-    return ArchiveInvalid(
+    return ArchiveAltered(
         brief(f"record {number} of {name}: {said}"), code="archive.record", where=where, hint="the archive was damaged or altered"
     )

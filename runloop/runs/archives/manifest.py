@@ -12,7 +12,7 @@ from runloop.errors import Where
 from runloop.events.canonical import NOT_JSON
 from runloop.events.domain import Count, Hash
 from runloop.events.ids import UUID_PATTERN
-from runloop.runs.archives.container import ArchiveInvalid, brief
+from runloop.runs.archives.container import ArchiveAltered, brief
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
@@ -67,12 +67,12 @@ class Manifest(Part, frozen=True):
 
 
 def read_part(data: bytes, kind: type[P], *, name: str, file: str | None) -> P:
-    """Decode a member. Raises :class:`ArchiveInvalid` ``archive.manifest`` with the field that is wrong."""
+    """Decode a member. Raises :class:`ArchiveAltered` ``archive.manifest`` with the field that is wrong."""
     try:
         return msgspec.json.decode(data, type=kind, strict=True)
     except NOT_JSON as error:
         hint = "it was made by another version of Runloop, or damaged"
-        raise ArchiveInvalid(brief(f"{name}: {error}"), code="archive.manifest", where=Where(file=file, key=name), hint=hint) from None
+        raise ArchiveAltered(brief(f"{name}: {error}"), code="archive.manifest", where=Where(file=file, key=name), hint=hint) from None
 
 
 def digest_of(manifest: bytes) -> str:

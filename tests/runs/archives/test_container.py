@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runloop.errors import InvalidInput, RunloopError
 from runloop.runs.archives import container
-from runloop.runs.archives.container import ArchiveInvalid, pack, unpack
+from runloop.runs.archives.container import ArchiveAltered, ArchiveInvalid, pack, unpack
 
 NAMES = st.sampled_from(["manifest.json", "signature.json", "runs/0a-1b.jsonl"]) | st.from_regex(r"objects/[0-9a-f]{1,64}", fullmatch=True)
 MEMBERS = st.dictionaries(NAMES, st.binary(max_size=1500), max_size=5)
@@ -34,7 +34,7 @@ def test_bytes_are_an_archive_or_an_error_of_ours(data, draws):
             spoiled[draws.draw(st.integers(0, len(spoiled) - 1))] = draws.draw(st.integers(0, 255))
     try:
         members = unpack(bytes(spoiled))
-    except ArchiveInvalid:
+    except (ArchiveInvalid, ArchiveAltered):
         return
     assert pack(members.items()) == bytes(spoiled)
 
@@ -55,6 +55,8 @@ def foreign(name="objects/aa", content=b"x", **fields):
     ("data", "code"),
     [
         (b"", "archive.cut_off"),
+        (b"manifest.json", "archive.cut_off"),
+        (b"a note that somebody took for a run", "archive.member"),
         (b"PK\x03\x04" + bytes(600), "archive.member"),
         (foreign("../../etc/passwd"), "archive.member"),
         (foreign("/etc/passwd"), "archive.member"),
@@ -75,8 +77,9 @@ def foreign(name="objects/aa", content=b"x", **fields):
     ],
 )
 def test_what_export_would_not_write_is_refused_by_name(data, code):
-    with pytest.raises(ArchiveInvalid) as caught:
+    with pytest.raises((ArchiveInvalid, ArchiveAltered)) as caught:
         unpack(data, file="run.rlz")
+    assert caught.value.exit_code == (2 if code == "archive.member" else 5)
     assert (caught.value.code, caught.value.where.file, bool(caught.value.hint)) == (code, "run.rlz", True)
 
 
@@ -102,6 +105,6 @@ def test_the_limits_hold_on_both_ways(monkeypatch, limit, value):
 def test_the_first_member_is_read_without_the_rest():
     data = pack([("manifest.json", b"first"), ("objects/aa", b"x")])
     assert container.first_member(io.BytesIO(data[:520]), name="f") == b"first"
-    with pytest.raises(ArchiveInvalid) as caught:
+    with pytest.raises(ArchiveAltered) as caught:
         container.first_member(io.BytesIO(data[:514]), name="f")
     assert caught.value.code == "archive.cut_off"
