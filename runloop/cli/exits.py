@@ -17,6 +17,7 @@ EXITS: tuple[tuple[int, str], ...] = (
     (13, "`rlp route`: the person is to be asked"),
     (14, "`rlp route`: the line must not be run"),
     (errors.EXIT_INTERRUPTED, "interrupted"),
+    (errors.EXIT_PIPE_CLOSED, "whoever read the output has closed it, as `head` does"),
 )
 
 

@@ -74,11 +74,11 @@ def _entry(shown: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _elsewhere(known: set[str]) -> list[dict[str, Any]]:
     """Runs that wait for a person in another process, or in none, as the ledger says."""
+    from runloop.cli.ledger import has_ledger
     from runloop.cli.runs import in_ledger
     from runloop.kb.runs import RunFilter, root_of
 
-    settings = context.settings()
-    if not (settings.directories.pog / settings.get("kb.events_db")).exists():
+    if not has_ledger():
         return []
     rows = [row for state in ("waiting", "unfinished") for row in in_ledger(RunFilter(state=state, limit=_MOST))]
     people = [row for row in rows if row["run_id"] not in known and (row["waiting_for"] or "").startswith(("approval", "an answer"))]

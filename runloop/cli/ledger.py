@@ -59,6 +59,12 @@ def reading_ledger() -> Iterator[Ledger]:
         yield ledger
 
 
+def has_ledger() -> bool:
+    """Whether anything has been recorded yet under these settings: a list of what there is, is empty then, and no error."""
+    settings = context.settings()
+    return os.path.lexists(settings.directories.pog / settings.get("kb.events_db"))
+
+
 def require(path: Path) -> None:
     """Raise InvalidInput ``run.no_ledger`` unless the ledger is there."""
     if not os.path.lexists(path):

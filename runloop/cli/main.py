@@ -12,7 +12,7 @@ from typing import Any
 
 from runloop.cli import context, output
 from runloop.dataclass import dataclass
-from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where, exhausted
+from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE_CLOSED, InvalidInput, RunloopError, Where, exhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ def outcome(error: BaseException) -> int:
         return _report(error)
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    if isinstance(error, BrokenPipeError):
-        output.abandon_stdout()
-        return EXIT_FAILED
+    if isinstance(error, BrokenPipeError) or (isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)):
+        output.abandon_stdout()  # typer makes an exit of it
+        return EXIT_PIPE_CLOSED
     if isinstance(error, SystemExit):
         return _exit_code(error.code)
     if isinstance(error, OSError) and (full := output.stdout_error()) is not None:

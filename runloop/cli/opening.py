@@ -13,7 +13,7 @@ from runloop.cli import context, output
 from runloop.cli.opening_files import format_files, new
 from runloop.cli.opening_list import list_openings
 from runloop.cli.opening_source import FileArgument, FilesArgument, read
-from runloop.cli.options import JsonOption
+from runloop.cli.options import JsonOption, LinesOption
 from runloop.errors import EXIT_INVALID, EXIT_OK
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ class GraphFormat(StrEnum):
 def check_files(
     files: FilesArgument,
     as_json: JsonOption = False,
+    as_table: LinesOption = False,
     agents: Annotated[bool, typer.Option("--agents/--no-agents", help="Check ports and arguments against the installed agents.")] = True,
     root: Annotated[Path | None, typer.Option("--root", metavar="DIR", help="Directory of agents to use first.")] = None,
 ) -> int:
     """Show every problem of the openings with its place; exit code 2 if there is any."""
     from runloop.openings import examine
 
+    as_json = output.wants_json(as_json=as_json, as_table=as_table)
     resolve, nested = (_resolver(root), _nested()) if agents else (None, None)
     results: list[tuple[str, Examined]] = []
     for file in files:

@@ -118,12 +118,15 @@ def _show(
 def _listed(wanted: RunFilter) -> list[dict[str, Any]]:
     """The runs as the daemon sees them; where none answers, as the ledger and the living processes say."""
     from runloop.cli import link
+    from runloop.cli.ledger import has_ledger
 
     found = link.ask_if_operator(
         context.settings(), "list", state=wanted.state, opening=wanted.opening, since_ms=wanted.since_ms, until_ms=wanted.until_ms,
         text=wanted.text, limit=wanted.limit, roots=wanted.roots,
     )  # fmt: skip
-    return in_ledger(wanted) if found is None else list(found["runs"])
+    if found is not None:
+        return list(found["runs"])
+    return in_ledger(wanted) if has_ledger() else []
 
 
 def in_ledger(wanted: RunFilter) -> list[dict[str, Any]]:
@@ -156,11 +159,13 @@ def _cells(run: Mapping[str, Any], now_ms: int) -> list[Any]:
 
 def _archived(wanted: RunFilter, show: Callable[..., int]) -> int:
     _only_simple(wanted, "--archived")
-    from runloop.cli.ledger import reading_ledger
+    from runloop.cli.ledger import has_ledger, reading_ledger
     from runloop.kb.pruning.archived import ArchivedRuns
 
-    with reading_ledger() as ledger:
-        found = ArchivedRuns(ledger).listed(state=wanted.state, opening=wanted.opening, limit=wanted.limit)
+    found: list[dict[str, Any]] = []
+    if has_ledger():
+        with reading_ledger() as ledger:
+            found = ArchivedRuns(ledger).listed(state=wanted.state, opening=wanted.opening, limit=wanted.limit)
     rows = [_archived_cells(each) for each in found]
     columns = ("run", "opening", "state", "submitted", "records", "archive")
     return show(columns, rows, found)

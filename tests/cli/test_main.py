@@ -342,12 +342,14 @@ def test_a_umask_that_takes_the_owners_own_rights_away_leaves_files_that_the_own
     assert modes == {"state": 0o700, "events.sqlite": 0o600}
 
 
-def test_a_broken_pipe_ends_quietly():
+@pytest.mark.parametrize("words", [["--help"], ["config", "show", "--all", "--json"], ["opening", "schema"], ["runs"]])
+def test_a_broken_pipe_ends_quietly_as_other_programs_end(words, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
-    result = subprocess.run([*RLP, "--help"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    env = {**os.environ, "HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}
+    result = subprocess.run([*RLP, *words], stdout=writer, stderr=subprocess.PIPE, env=env, check=False)
     os.close(writer)
-    assert (result.returncode, result.stderr) == (1, b"")
+    assert (result.returncode, result.stderr) == (141, b"")
 
 
 def test_characters_that_the_encoding_lacks_are_printed_as_escapes():
@@ -438,7 +440,7 @@ def test_the_exit_codes_are_explained_and_are_those_of_the_errors_and_the_router
     printed = capsys.readouterr().out
     assert all(f"{code:>3}  {meaning}" in printed for code, meaning in EXITS)
     routes = {reply.EXIT_SHELL, reply.EXIT_AGENT, reply.EXIT_TIMEOUT, reply.EXIT_ASK, reply.EXIT_BLOCKED}
-    assert {code for code, _ in EXITS} == {0, 1, 2, 3, 4, 5, 130} | routes
+    assert {code for code, _ in EXITS} == {0, 1, 2, 3, 4, 5, 130, 141} | routes
 
 
 def test_quiet_shows_no_progress(monkeypatch):

@@ -45,7 +45,8 @@ def file(home):
 
 
 def run(capsys, *arguments):
-    code = main(["opening", *arguments])
+    lines = ["--table"] if arguments[0] == "check" and "--json" not in arguments else []
+    code = main(["opening", *arguments, *lines])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 

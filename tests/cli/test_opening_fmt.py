@@ -129,7 +129,7 @@ def test_the_brace_form_is_checked_and_found_by_name_like_yaml(capsys, home, tmp
     own.mkdir(parents=True)
     (own / "mine.opening").write_text(BRACE.replace('agent("b")', 'tool("b")'), "utf-8")
 
-    code, out, _ = run(capsys, "check", "--no-agents", "mine")
+    code, out, _ = run(capsys, "check", "--table", "--no-agents", "mine")
 
     assert code == 2
     assert "mine.opening:3:10: unknown use prefix 'tool' [opening.use]" in out

@@ -325,3 +325,11 @@ def test_logs_of_a_node_that_nothing_is_recorded_of_name_those_that_there_are(ho
         assert main(["logs", identity(2).run_id, "--node", node]) == 0
         out, err = capsys.readouterr()
         assert (bool(out), err) == (not said, said)
+
+
+def test_before_anything_is_recorded_there_are_no_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "empty"))
+    for more in ([], ["--archived"], ["--imported"], ["--state", "waiting"]):
+        assert json.loads(rlp(capsys, "runs", "--json", *more)) == []
+    assert rlp(capsys, "runs", "--table") == "no runs match\n"
+    assert not (tmp_path / "empty").exists()
