@@ -88,7 +88,7 @@ class Texts:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
-        words = [r"\s+".join(re.escape(word) for word in _plain(text).split()) for text in self.texts]
+        words = [r"\s+".join(map(re.escape, _plain(text).split())).replace(r",\s+", r",\s*") for text in self.texts]
         self._pattern = re.compile("|".join(rf"(?<!\w){word}(?!\w)" for word in words), re.IGNORECASE)
         self.blobs: frozenset[str] = frozenset()
         """The names of blobs that mention them: to name one is to mention them."""
@@ -167,7 +167,7 @@ def _texts_of(db: apsw.Connection, person: str) -> list[str]:
                 f"{person!r} is too short to look for", code="kb.unknown_person", hint="give an e-mail address or a full name"
             )
         address = [f"contact:{contact_key(person)}"] if "@" in person else []
-        return [person, *address]
+        return [person, *_turned(person), *address]
     [found] = exact
     handles = [str(handle) for (handle,) in db.execute("SELECT handle FROM accounts WHERE contact_key = ?", (found.key,))]
     urls = [str(url) for (url,) in db.execute("SELECT url FROM accounts WHERE contact_key = ? AND url IS NOT NULL", (found.key,))]
@@ -181,12 +181,22 @@ def _texts_of(db: apsw.Connection, person: str) -> list[str]:
         *found.emails,
         *(number for number in found.phones if sum(map(str.isdigit, number)) >= _SHORTEST_NUMBER),
         *names,
+        *(turned for name in names for turned in _turned(name)),
         *single,
         *(each for each in handles if "@" in each),
         *urls,
         f"contact:{found.key}",
         *keys,
     ]
+
+
+def _turned(name: str) -> list[str]:
+    """A name in full with the family name first, as lists have it, or put right where it is said so: where that begins, nobody knows."""
+    last, comma, first = name.partition(",")
+    if comma:
+        return [f"{first.strip()} {last.strip()}"] if first.strip() and last.strip() else []
+    words = name.split()
+    return [f"{' '.join(words[at:])}, {' '.join(words[:at])}" for at in range(1, len(words))]
 
 
 def _with_masks(kb: KnowledgeBase, texts: Iterable[str]) -> Iterator[str]:

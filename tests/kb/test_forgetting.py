@@ -234,11 +234,23 @@ def test_a_name_so_short_that_it_is_a_part_of_many_others_is_not_looked_for(name
         ("Prof. Dr. Jörg Müller, MBA", "j@example.org", "Jörg Müller likes tea"),
         ("Maria Anna Lee", "Maria Lee", "Maria Lee likes tea"),
         ("Maria Anna Lee", "mari", "Maria Anna Lee likes tea"),
+        ("Dr. Jörg Müller", "j@example.org", "MÜLLER, Jörg; Kraus, Anna: tea"),
+        ("Dr. Jörg Müller", "j@example.org", "Müller,Dr. Jörg"),
+        ("Jan van der Berg", "jan van der berg", "Tea for van der\nBerg, Jan and others"),
+        ("Jörg Müller", "Müller, Jörg", "Jörg Müller likes tea"),
+        ("Müller, Jörg", "j@example.org", "Jörg Müller likes tea"),
+        ("Maria Anna Lee", "mari", "Lee, Maria Anna"),
     ],
 )
 def test_a_name_is_looked_for_without_its_titles_and_as_it_was_said(name, said, written, kb, contact):
     kb.ledger.append([contact(name, "j@example.org"), passage(written), passage("Mari and Dr. Lee and J. Müller like tea", path="/b")])
     assert [mention.event_id for mention in forgetting.plan(kb, said).mentions] == [1, 2]
+
+
+@pytest.mark.parametrize(("said", "written"), [("Ada Lovelace", "Lovelace, Ada"), ("Lovelace, Ada", "Ada Lovelace")])
+def test_a_name_that_no_contact_has_is_looked_for_with_either_part_first(said, written, kb):
+    kb.ledger.append([passage(f"{written}: tea"), passage("Ada, Lovelace Road", path="/b"), passage(said, path="/c")])
+    assert [mention.event_id for mention in forgetting.plan(kb, said).mentions] == [1, 3]
 
 
 def test_texts_that_are_also_given_are_looked_for(kb, contact):
