@@ -81,7 +81,7 @@ KINDS: Mapping[str, Kind] = {
         _run("run.cancelling", records.RunChanged, "Somebody cancelled the run: it ends, whatever happens to its process."),
         _run("run.finished", records.RunFinished, "The run ended; always its last record."),
         _run("node.ready", records.NodeStarted, "A node has its inputs and waits for a worker.", "inputs"),
-        _run("node.started", records.NodeStarted, "An attempt of a node began.", "inputs"),
+        _run("node.started", records.NodeStarted, "An attempt of a node began; `worker` is left out: none is chosen yet.", "inputs"),
         _run("node.evicted", records.NodeMoved, "A waiting guest was dropped from memory."),
         _run("node.rebuilt", records.NodeMoved, "A dropped guest was rebuilt by re-running it."),
         _run("node.progress", records.NodeText, "How far a node is.", live=True),

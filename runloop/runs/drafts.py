@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
 from runloop.effects.types import dollars
-from runloop.events import NodeResult, final_hash, outputs_hash, value_hash
-from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, NodeText, RunFinished
-from runloop.openings.states import NodeDone, NodeRetrying, StartNode, State
+from runloop.events import NodeResult, final_hash, outputs_hash, records, value_hash
+from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeText, RunFinished
+from runloop.openings.states import NodeDone, NodeReady, NodeRetrying, NodeStarted, StartNode, State
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
 
@@ -36,7 +36,7 @@ class NodeBook:
     bundles: Mapping[str, Bundle]
     since: Since
     began: dict[str, int] = field(default_factory=dict)
-    """When the newest attempt of each node began, as ``since`` tells it."""
+    """When the newest attempt of each node began, as ``since`` tells it; of a node with items, the first of them in its newest round."""
     results: dict[str, NodeResult] = field(default_factory=dict)
     spent: dict[str, Spent] = field(default_factory=dict)
     """Of the newest attempt."""
@@ -54,10 +54,13 @@ class NodeBook:
 
     def restore(self, recorded: RecordedRun) -> None:
         """Remember what an earlier process recorded."""
+        for at_ms, told in recorded.events:
+            if isinstance(told, NodeReady):
+                self.began.pop(told.node, None)
+            elif isinstance(told, NodeStarted):
+                self.begins(told.node, self.since.recorded(at_ms))
         for attempt in recorded.attempts:
-            node = attempt.node
-            self.began[node] = self.since.recorded(attempt.start_ms)
-            self.spend(node, attempt.spent)  # also of one that ends before it is taken up
+            self.spend(attempt.node, attempt.spent)  # also of one that ends before it is taken up
         self.results.update(recorded.results)
 
     def spend(self, node: str, spent: Spent) -> None:
@@ -65,14 +68,22 @@ class NodeBook:
         self.spent[node] = spent
         self.every.append(spent)
 
+    def begins(self, node: str, now: int) -> None:
+        """An attempt of the node, or of an item, begins."""
+        self.began[node] = now
+        if "[" in node:
+            self.began.setdefault(node.partition("[")[0], now)
+
     def ready(self, node: str) -> Draft:
         """``node.ready``."""
-        return Draft("node.ready", f"node {node} is ready", NodeStarted(node, 1, self._agent_ref(node)), level="debug")
+        self.began.pop(node, None)
+        return Draft("node.ready", f"node {node} is ready", records.NodeStarted(node, 1, self._agent_ref(node)), level="debug")
 
     def start(self, command: StartNode) -> Draft:
         """``node.started``."""
         inputs = {port: list(values) for port, values in command.inputs.items()}
-        meta = NodeStarted(command.node, command.attempt, self._agent_ref(command.node), inputs=inputs, inputs_hash=value_hash(inputs))
+        agent = self._agent_ref(command.node)
+        meta = records.NodeStarted(command.node, command.attempt, agent, inputs=inputs, inputs_hash=value_hash(inputs))
         return Draft("node.started", f"node {command.node} started (attempt {command.attempt})", meta)
 
     def _took(self, node: str) -> int | None:

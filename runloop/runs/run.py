@@ -495,7 +495,7 @@ class Run:
         recorded = self.under_way.left(start.node, start.attempt)
         started_ms = now_ms if recorded is None else recorded.start_ms
         if recorded is None:
-            self.book.began[start.node] = self.since.now()
+            self.book.begins(start.node, self.since.now())
         if self.cancelling is not None and recorded is None:
             return  # it is stopped before it begins
         if self.paused and recorded is None:
