@@ -98,7 +98,7 @@ class Flow(Machine):
         name = f"{parent.id}[{index}]"
         step = self._by_id.get(name)
         if step is None:
-            step = Step(len(self._steps), name, parent.node, parent.timeout_ms, parent.account, parent=parent)
+            step = Step.item(parent, len(self._steps), name)
             self._steps.append(step)
             self._by_id[name] = step
             self._states[name] = State.PENDING

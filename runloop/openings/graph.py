@@ -64,6 +64,14 @@ class Step:
     left: int = 0
     failure: Failure | None = None
 
+    @classmethod
+    def item(cls, parent: Step, index: int, name: str) -> Step:
+        """An item of a ``for_each`` node. It has no edges and no items: thousands of them share the empty lists, which nobody fills."""
+        return cls(
+            index, name, parent.node, parent.timeout_ms, parent.account, parent=parent,
+            incoming=_LINKS, outgoing=_LINKS, inputs=_PORTS, items=_STEPS, waiting=_WAITING, placed=_PLACED,
+        )  # fmt: skip
+
     @property
     def occupies(self) -> bool:
         """Whether an attempt is under way; that of a for_each node is only the frame of its items."""
@@ -117,6 +125,13 @@ class Step:
         self.undecided = sum(not link.decided for link in self.incoming)
         self.blocked = any(link.failed for link in self.incoming)
         self.delivered = len({link.source.index for link in self.incoming if link.values})
+
+
+_LINKS: list[Link] = []
+_PORTS: dict[str, list[Json]] = {}
+_STEPS: list[Step] = []
+_WAITING: deque[tuple[int, Step]] = deque()
+_PLACED: set[int] = set()
 
 
 @dataclass(slots=True, eq=False)

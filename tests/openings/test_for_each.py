@@ -299,3 +299,25 @@ def test_a_long_chain_of_empty_lists_is_no_recursion(opening):
     plan = begun(opening({"n0": {}, **nodes}, "\n".join(f"n{i}.out -> n{i + 1}.x" for i in range(count - 1))))
 
     assert plan.step(NodeSucceeded("n0", 1, {"out": [[]]}), 0)[-1].status is Status.SUCCEEDED
+
+
+def test_items_share_what_only_nodes_have_and_nobody_fills_it(opening):
+    plan, _ = fanned(
+        opening,
+        {"width": 2, "on_failure": "continue"},
+        nodes={"next": {"gate": {"ask": "Good?", "revise_to": "work"}}},
+        edges="work.out -> next.in\n",
+    )
+    for number in (0, 1):
+        plan.step(NodeSucceeded(f"work[{number}]", 1, OUT), 0)
+    plan.step(NodeFailed("work[2]", 1, "no", "code", False), 0)
+    plan.step(NodeSucceeded("next", 1, OUT), 0)
+    plan.step(GateAnswered("next", 1, "revise", "again"), 0)
+    plan.step(NodeSucceeded("work[0]", 2, OUT), 0)
+    plan.step(Cancel("enough"), 0)
+    assert plan.done
+
+    items = [step for step in plan._steps if step.parent is not None]
+    shared = [(each.incoming, each.outgoing, each.items, each.waiting, each.placed) for each in items]
+    assert len({tuple(map(id, each)) for each in shared}) == 1
+    assert not any(shared[0])
