@@ -22,6 +22,7 @@ from runloop.runs.errors import OF_ANOTHER
 from runloop.runs.history import fold
 from runloop.runs.results import PAUSED, RunHalted
 from runloop.runs.submission import submit_key
+from runloop.text import sort_of
 
 if TYPE_CHECKING:
     from runloop.daemon.people import People
@@ -221,19 +222,24 @@ class Hosting:
             self.start_now(waking.result())
 
     def granted(self, granted: StandingGrant) -> None:
-        """Parked runs that ask for what was granted go on as soon as there is a place; whether it covers that, they see themselves."""
+        """Parked runs that ask for what was granted go on as soon as there is a place, and see themselves that it covers that."""
         self._go(self._wake_granted(granted))
 
     async def _wake_granted(self, granted: StandingGrant) -> None:
         found: set[str] = set()
         with suppress(RunloopError):  # what cannot be read waits for the person
-            found = await asyncio.to_thread(self.people.asking_for, granted)
+            found = await asyncio.to_thread(self._covered, granted)
         for run_id in found:
             stub = self.roster.parking.stubs.get(run_id)
             if stub is not None and not stub.paused:
                 self.wake(run_id)
             elif run_id in self.people.parking:
                 self._granted.add(run_id)
+
+    def _covered(self, granted: StandingGrant) -> set[str]:
+        """The runs, by their roots, that ask for what a grant covers. Blocking."""
+        asking = self.people.asking_for(granted)
+        return {root for root, run_id in asking if granted.is_for(next(self.kb.read_run(run_id)).payload["meta"])}
 
     def _make_ready(self, run_id: str) -> asyncio.Future[Hosted]:
         """Read a queued run back that was left to the ledger; it is the last then of those that are ready."""
@@ -284,8 +290,8 @@ class Hosting:
             waking.exception()
             self.not_recovered(stub.identity, found)
             return None
-        if run.patient:
-            self.people.patient.add(run_id)
+        if run.patient or (run.recorded is not None and run.recorded.awaits_person and not self.people.wait_ms):
+            self.people.patient.add(run_id)  # somebody followed it, maybe before a restart
         if state == "running":
             self.people.bring_back(run_id)
         del stubs[run_id]
@@ -307,9 +313,10 @@ class Hosting:
             run_id = each.identity.run_id
             if self.roster.has(run_id) or run_id in self.roster.ended:
                 continue
-            if each.patient:
-                self.people.patient.add(run_id)
             meta = each.waiting or {}
+            questions = [OpenQuestion(**question) for question in meta.get("approvals") or ()]
+            if each.patient or (not self.people.wait_ms and any(sort_of(asked.approval_id) == "approval" for asked in questions)):
+                self.people.patient.add(run_id)
             why = PAUSED if each.paused else meta.get("why", "its recovery")
             stub = Stub(each.identity, why, each.waiting_ms, meta.get("until_ms"), each.paused, each.queued)
             if each.waiting is None:
@@ -318,7 +325,7 @@ class Hosting:
                 going += 1
             else:
                 self.roster.parking.put(stub)
-                self.people.put_aside(run_id, [OpenQuestion(**question) for question in meta.get("approvals") or ()])
+                self.people.put_aside(run_id, questions)
                 waiting += 1
         return going, waiting
 

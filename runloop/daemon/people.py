@@ -129,9 +129,10 @@ class People:
         parked = [each.shown(name, self.event(each.event_id)) for name, each in asked]
         return sorted([*here, *parked], key=lambda shown: (shown["asked_ms"], shown["approval_id"]))
 
-    def asking_for(self, granted: StandingGrant) -> set[str]:
-        """The runs that ask for what a grant may cover. Reads the ledger for parked runs; any thread may call it."""
-        return {each["root_run_id"] for each in self.listing() if each["type"] == "approval" and granted.may_answer(each)}
+    def asking_for(self, granted: StandingGrant) -> list[tuple[str, str]]:
+        """The runs that ask for what a grant may cover, with their roots. Reads the ledger for parked runs; any thread may call it."""
+        asked = (each for each in self.listing() if each["type"] == "approval" and granted.may_answer(each))
+        return [(each["root_run_id"], each["run_id"]) for each in asked]
 
     async def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
         """Decide; the first answer counts, and it is on record when this returns.

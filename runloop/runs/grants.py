@@ -54,11 +54,15 @@ class StandingGrant:
         }  # fmt: skip
 
     def may_answer(self, asked: Mapping[str, Any]) -> bool:
-        """Whether it covers an open approval as far as this is shown; the run that asks knows the digests, and decides."""
+        """Whether it covers an open approval, for all that is shown of this: the digests are in the run that asks (:meth:`is_for`)."""
         grant, targets = self.grant, set(asked["recipients"])
-        if (grant.action, self.agent_name) != (asked["action"], asked["agent"]) or grant.scope not in asked["scopes"]:
-            return False
-        return bool(targets) and targets <= grant.targets and (grant.scope is Scope.ALWAYS or self.opening_name == asked["opening_name"])
+        same = (grant.action, self.agent_name) == (asked["action"], asked["agent"])
+        return same and grant.scope in asked["scopes"] and bool(targets) and targets <= grant.targets
+
+    def is_for(self, submitted: Mapping[str, Any]) -> bool:
+        """Whether the run that this began runs the agent, and for this opening alone the opening, for which it was given."""
+        grant, agents = self.grant, submitted["versions"].get("bundles") or {}
+        return grant.agent in agents.values() and (grant.scope is Scope.ALWAYS or grant.opening == submitted["opening_digest"])
 
 
 @dataclass(slots=True)

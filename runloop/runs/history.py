@@ -30,7 +30,7 @@ from runloop.openings.states import (
 )
 from runloop.runs.fork import told_events
 from runloop.runs.results import SPAWNS, child_id
-from runloop.text import GATE
+from runloop.text import GATE, sort_of
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
@@ -191,6 +191,14 @@ class RecordedRun:
     def open_attempts(self) -> list[RecordedAttempt]:
         """The attempts that have no end."""
         return [attempt for attempt in self.attempts if attempt.status is None]
+
+    @property
+    def awaits_person(self) -> bool:
+        """Whether it asked something that is asked only where somebody is there, and nobody has answered."""
+        calls = (each for attempt in self.open_attempts for each in attempt.crossings)
+        return any(each.name == "ask.person" and not each.answered for each in calls) or any(
+            sort_of(each) == "approval" and each not in self.decisions for each in self.asked
+        )
 
     @property
     def open_gates(self) -> dict[str, int]:

@@ -28,13 +28,13 @@ class Run:
         self.run_id = RUN_ID
         self.recorder = SimpleNamespace(identity=RunIdentity(RUN_ID, "trace:1", "opening:1", "waits"))
         self.opening = SimpleNamespace(params={})
-        self.parked, self.paused, self.quiet, self.patient = None, False, False, False
+        self.parked, self.paused, self.quiet, self.patient, self.recorded = None, False, False, False, None
         self.leaves, self.are_out, self.cancelled = asyncio.Event(), asyncio.Event(), []
-        self.recorded = asyncio.get_running_loop().create_future()
+        self.on_disk = asyncio.get_running_loop().create_future()
 
     def cancel(self, reason):
         self.cancelled.append((reason, self.parked))
-        return self.recorded
+        return self.on_disk
 
     async def drive(self):
         await self.leaves.wait()
@@ -63,7 +63,7 @@ async def host(monkeypatch):
     monkeypatch.setattr(module, "own_run", lambda _kb, ref: ref)
     monkeypatch.setattr(room, "_LOOK_S", 0)
     nothing, ledger = lambda *_args: None, SimpleNamespace(stalled=None)
-    people = SimpleNamespace(parking=set(), put_aside=nothing, bring_back=nothing, done=nothing, patient=set())
+    people = SimpleNamespace(wait_ms=0, parking=set(), put_aside=nothing, bring_back=nothing, done=nothing, patient=set())
     hosting = Hosting(Runs(), SimpleNamespace(ledger=ledger), people, 4, 4, lambda: 0, nothing, nothing, nothing, nothing)
     run = Run()
     hosted = hosting.roster.hosted[RUN_ID] = Hosted(run)
@@ -87,7 +87,7 @@ async def test_a_run_that_is_being_parked_is_taken_up_for_what_is_wanted_of_it(h
         while not hosting.manager.taken_up or not hosting.manager.taken_up[0].cancelled:
             await asyncio.sleep(0)
     again = hosting.manager.taken_up[0]
-    again.recorded.set_result([])
+    again.on_disk.set_result([])
     assert (await cancelling)["state"] == "cancelling"
     assert (run.cancelled, again.cancelled) == ([], [("enough", None)])
 
@@ -102,7 +102,7 @@ async def test_a_run_that_is_not_in_memory_is_cancelled_by_several_at_once(host)
     async with asyncio.timeout(10):
         while not hosting.manager.taken_up or len(hosting.manager.taken_up[0].cancelled) < 2:
             await asyncio.sleep(0)
-        hosting.manager.taken_up[0].recorded.set_result([])
+        hosting.manager.taken_up[0].on_disk.set_result([])
         assert [(await each)["state"] for each in both] == ["cancelling", "cancelling"]
     assert hosting.ending == {}
 
@@ -134,7 +134,7 @@ async def test_a_run_that_cannot_go_on_is_cancelled_also_by_who_comes_while_some
         while not hosting.manager.taken_up and not cancelling.done():
             await asyncio.sleep(0)
         if not cancelling.done():
-            hosting.manager.taken_up[0].recorded.set_result([])
+            hosting.manager.taken_up[0].on_disk.set_result([])
         assert (await cancelling)["state"] == "cancelling"
 
 
@@ -145,13 +145,13 @@ async def test_who_cancels_while_the_disk_is_full_is_told_so_and_it_happens_once
         await changing.cancel(RUN_ID, "enough")
     assert run.cancelled == [("enough", None)]
     ledger.stalled = None
-    run.recorded.set_result([])
+    run.on_disk.set_result([])
     assert (await changing.cancel(RUN_ID, "enough"))["state"] == "cancelling"
 
 
 async def cancelled_at_its_end(changing, hosting, run, status):
     """Cancel the run while its own end, in that state, is on its way; what the canceller waits for."""
-    run.recorded = None
+    run.on_disk = None
     cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
     while not run.cancelled:
         await asyncio.sleep(0)
@@ -177,7 +177,7 @@ async def test_who_cancels_once_more_while_a_run_ends_cancelled_is_told_that_it_
 
 async def test_who_cancels_a_run_whose_end_waits_for_room_is_not_told_that_it_is_cancelled(host):
     changing, _hosting, run, _ledger = host
-    run.recorded = None
+    run.on_disk = None
     assert (await changing.cancel(RUN_ID, "enough"))["state"] == "ending"
 
 
@@ -202,7 +202,7 @@ async def test_what_is_wanted_of_a_run_that_is_on_record_and_not_here_yet_waits_
     submitting = changing.submitting
     coming = asyncio.create_task(submitting.submit(request) if how == "submitted" else submitting.fork(request, None))
     await asyncio.sleep(0)
-    run.recorded.set_result([])
+    run.on_disk.set_result([])
     cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
     await asyncio.sleep(0)
     taken_in.set()
@@ -225,7 +225,7 @@ async def test_of_two_who_want_something_of_a_run_that_a_process_left_both_are_h
     async with asyncio.timeout(10):
         while not hosting.manager.taken_up or not hosting.manager.taken_up[0].cancelled:
             await asyncio.sleep(0)
-        hosting.manager.taken_up[0].recorded.set_result([])
+        hosting.manager.taken_up[0].on_disk.set_result([])
         assert [(await each)["state"] for each in both] == ["cancelling", "cancelling"]
     assert len(hosting.manager.taken_up) == 1
 

@@ -552,3 +552,25 @@ async def test_what_waits_is_listed_of_a_run_that_another_one_started_and_of_no_
         assert (await ended(link, root))["status"] == "cancelled"
         assert (await link.ask("approvals", run=rows["mails"]))["open"] == []
     assert listed == {"outermost": ["mails", "outer", "outermost"], "outer": ["mails", "outer"], "mails": ["mails"]}
+
+
+@pytest.mark.parametrize("parks", [0, 60_000], ids=["parked", "in memory"])
+@pytest.mark.parametrize(("code", "answer"), [(MAILS, {"approved": True}), (ASKS, {"answer": "red"})], ids=["approval", "question"])
+async def test_what_was_asked_of_somebody_who_attached_can_be_answered_after_a_restart(daemon, code, answer, parks):
+    daemon.agent("asks", code.replace("    return", "    timer.sleep(1.5)\n    return"), "mail = true\ntime = true\nask = true")
+    daemon.opening("asks")
+    daemon.settings[PARKS] = parks
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "asks")
+        await link.ask("attach", run=run_id, attended=True)
+        await opened(link)
+        if not parks:
+            await until(link, one_is_parked)
+    killed(daemon)
+    async with daemon.client() as link, asyncio.timeout(40):
+        await link.ask("pause", run=run_id)
+        await link.ask("resume", run=run_id)
+        (asked,) = await opened(link)
+        await link.ask("answer", approval_id=asked["approval_id"], **answer)
+        assert (await ended(link, run_id))["status"] == "succeeded"

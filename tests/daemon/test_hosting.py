@@ -51,7 +51,7 @@ class Runs(Hosting):
         self.told, self.taken_up, self.put_by, self.turns, self.now_ms = [], [], [], Turns(), 0
         services = SimpleNamespace(turns=self.turns)
         manager = SimpleNamespace(drive=lambda run: run.drive(), recover=self.recover, services=services)
-        people = SimpleNamespace(bring_back=self.nothing, done=self.nothing, put_aside=self.nothing, patient=set())
+        people = SimpleNamespace(wait_ms=0, bring_back=self.nothing, done=self.nothing, put_aside=self.nothing, patient=set())
         super().__init__(
             manager, SimpleNamespace(), people, 1, 4, lambda: self.now_ms, self.strand, self.nothing, self.nothing, self.put_by.append
         )
@@ -154,20 +154,24 @@ async def test_of_the_runs_that_ask_for_what_is_granted_those_that_are_parked_or
             raise RunHalted
 
     hosting, leaving = Runs(), Leaves("leaving")
-    hosting.people.asking_for = {"grant": {"waits", "paused", "leaving", "here"}}.get
+    asks = ["waits", "paused", "leaving", "here", "runs_another"]
+    hosting.people.asking_for = lambda _given: [(each, f"child of {each}") for each in asks]
+    hosting.kb.read_run = lambda run_id: iter([SimpleNamespace(payload={"meta": run_id.removeprefix("child of ")})])
+    given = SimpleNamespace(is_for=lambda submitted: submitted != "runs_another")
     hosting.people.parking = {"leaving"}
-    hosting.roster.parking.put(Stub(identity("waits"), "person", 0, None))
+    for name in ("waits", "runs_another"):
+        hosting.roster.parking.put(Stub(identity(name), "person", 0, None))
     hosting.roster.parking.put(Stub(identity("paused"), "person", 0, None, paused=True))
     hosted = hosting.take(leaving)
     hosting.roster.hosted["here"] = Hosted(Run("here"))
     hosting.pump()
     hosting.max_runs = 0
-    hosting.granted("grant")
+    hosting.granted(given)
     await asyncio.gather(*hosting._tasks)
     assert list(hosting.roster.returning) == ["waits"]
     leaving.ends.set()
     await hosted.task
-    assert (list(hosting.roster.returning), list(hosting.roster.parking.stubs)) == (["waits", "leaving"], ["paused"])
+    assert (list(hosting.roster.returning), list(hosting.roster.parking.stubs)) == (["waits", "leaving"], ["runs_another", "paused"])
 
 
 @pytest.mark.parametrize(

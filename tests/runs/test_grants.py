@@ -45,7 +45,7 @@ SHOWN = {"action": "files.write", "agent": "one", "opening_name": "post", "recip
         ({}, True),
         ({"action": "mail.send"}, False),
         ({"agent": "two"}, False),
-        ({"opening_name": "other"}, False),
+        ({"recipients": ["/b"]}, False),
         ({"recipients": []}, False),
         ({"recipients": ["/a", "/b"]}, False),
         ({"scopes": ["once", "always"]}, False),
@@ -53,8 +53,13 @@ SHOWN = {"action": "files.write", "agent": "one", "opening_name": "post", "recip
 )
 def test_what_a_grant_may_answer_is_told_by_what_is_shown_of_it(differs, may):
     assert GIVEN.may_answer({**SHOWN, **differs}) is may
-    always = replace(GIVEN, grant=replace(GRANT, scope=Scope.ALWAYS))
-    assert always.may_answer({**SHOWN, "opening_name": "other"})
+
+
+@pytest.mark.parametrize(("agent", "opening", "may"), [("d", "o", (True, True)), ("d", "x", (False, True)), ("x", "o", (False, False))])
+def test_a_grant_is_for_runs_of_its_agent_and_where_it_is_no_wider_of_its_opening(agent, opening, may):
+    submitted = {"opening_digest": opening * 8, "versions": {"runloop": "1", "bundles": {"one": agent * 8, "two": "y"}}}
+    assert (GIVEN.is_for(submitted), replace(GIVEN, grant=replace(GRANT, scope=Scope.ALWAYS)).is_for(submitted)) == may
+    assert not GIVEN.is_for({"opening_digest": "o" * 8, "versions": {"runloop": "1"}})
 
 
 def huge(path):
