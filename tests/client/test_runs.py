@@ -115,8 +115,9 @@ async def test_a_run_is_paused_resumed_and_cancelled(home, words):
         await run.cancel("enough")
         result = await run.result()
         assert (result.status, result.reason, result.ok) == ("cancelled", "enough", False)
+        assert (await run.cancel())["state"] == "cancelled"
         with pytest.raises(InvalidInput) as caught:
-            await run.cancel()
+            await run.pause()
         assert caught.value.code == "run.ended"
 
 

@@ -185,8 +185,9 @@ async def test_runs_are_paused_resumed_and_cancelled_one_and_all(asking):
         assert await feed.change(Change("cancel", one.id, "wrong one")) == f"run {one.id[:8]} cancelling"
         await until(lambda: board.runs[one.id].state == "cancelled")
         assert (board.runs[one.id].why, board.runs[other.id].state in ENDED) == ("wrong one", False)
+        assert await feed.change(Change("cancel", one.id)) == f"run {one.id[:8]} cancelled"
         with pytest.raises(InvalidInput) as caught:
-            await feed.change(Change("cancel", one.id))
+            await feed.change(Change("pause", one.id))
         assert caught.value.code == "run.ended"
 
 
