@@ -324,7 +324,8 @@ def _print_nodes(recorded: RecordedRun) -> None:
         )
         for each in _in_order(recorded)
     ]
-    rows += [(node, None, None, _AT_GATE[0], None, None, _AT_GATE[1]) for node, attempt in gates.items() if not attempt]
+    of_items = gates.keys() - {each.node for each in recorded.attempts}
+    rows += [(node, None, None, _AT_GATE[0], None, None, _AT_GATE[1]) for node in gates if node in of_items]
     output.print_rows(_COLUMNS, rows, as_table=True, empty="no node started")
 
 

@@ -202,7 +202,7 @@ class RecordedRun:
 
     @property
     def open_gates(self) -> dict[str, int]:
-        """The attempts about which the gates ask that nobody has answered, by node; 0 is all items of a node."""
+        """The attempts about which the gates ask that nobody has answered, by node; of one with items that is none of its own."""
         last = {asked.meta["node"]: (each, asked.meta["attempt"]) for each, asked in self.asked.items() if asked.meta.get("action") == GATE}
         return {node: attempt for node, (each, attempt) in last.items() if each not in self.decisions and self.status is None}
 

@@ -175,7 +175,7 @@ def test_what_a_gate_asks_about_waits_for_a_person_until_somebody_has_answered(h
     gate = {"action": GATE, "options": ["approve", "reject"], "outputs": {"out": ["a"]}}
     asks = [("approval.requested", r.ApprovalRequested(f"g{number}", "Good?", "a", number, round=number, **gate)) for number in (1, 2)]
     begins = [("node.started", r.NodeStarted("a", number, r.AgentRef("writer"))) for number in (1, 2)]
-    items = ("approval.requested", r.ApprovalRequested("all", "All?", "many", 0, round=1, **gate))
+    items = ("approval.requested", r.ApprovalRequested("all", "All?", "many", 1, round=1, **gate))
     revised = ("approval.decided", r.ApprovalEnded("g1", "revise", "a", 1, by=r.Decider("operator", 1)))
     with KnowledgeBase.open(home / "state" / "pog") as kb:
         records = [("run.submitted", started("f" * 32)), ("run.started", started("f" * 32))]
