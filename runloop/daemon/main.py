@@ -68,7 +68,7 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
     if arguments.system:
         _system_environment()
     if arguments.config is not None:
-        os.environ["RUNLOOP_CONFIG"] = str(arguments.config.absolute())
+        os.environ["RUNLOOP_CONFIG"] = _as_setting(arguments.config)
     flags: dict[str, Any] = {}
     for pair in arguments.set or ():
         key, equals, value = pair.partition("=")
@@ -76,7 +76,7 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
             raise InvalidInput(f"--set takes KEY=VALUE, not {pair!r}", code="cli.usage", hint="for example --set logging.level=debug")
         flags[key.strip()] = value
     if arguments.socket is not None:
-        flags["runtime.socket_path"] = str(arguments.socket.absolute())
+        flags["runtime.socket_path"] = _as_setting(arguments.socket)
     elif arguments.system:
         flags.setdefault("runtime.socket_path", str(SYSTEM_SOCKET))
 
@@ -131,6 +131,11 @@ def _live(
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(live())
     return EXIT_OK
+
+
+def _as_setting(path: Path) -> str:
+    """A path as the settings write it: what it is called refers to no variable."""
+    return str(path.absolute()).replace("$", "$$")
 
 
 def tune_interpreter() -> None:

@@ -290,6 +290,13 @@ def test_up_status_down_from_the_command_line_leave_nothing(daemon):
     assert (daemon.state / "log" / "runloopd.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_files_that_the_daemon_is_started_with_are_called_what_they_are_called(daemon):
+    config, socket = daemon.root / "a$b.yaml", daemon.root / "s$q" / "x.sock"
+    config.write_text("runtime: {max_runs: 7}\n")
+    told = daemon.start("--config", str(config), "--socket", str(socket))
+    assert (told["ready"], socket.is_socket()) == (True, True)
+
+
 def test_a_relative_path_in_the_settings_means_the_same_to_the_daemon_that_rlp_up_starts(daemon):
     daemon.env |= {"PLACE": str(daemon.root), "RUNLOOP_CONFIG": "$PLACE/mine.yaml"}
     (daemon.root / "mine.yaml").write_text("kb: {root_dir: ./knowledge}\n")
