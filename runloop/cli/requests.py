@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, RunloopError
+from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.text import legible
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 OPENING_VARIABLE = "RUNLOOP_ROUTER_OPENING_PATH"
 """Names a file whose opening takes the place of the default one: what `rlp shell enable --opening` sets."""
+_ANOTHER_DEFAULT = {
+    OPENING_VARIABLE: "`rlp shell enable --opening FILE` names another, and without --opening none",
+    "router.default_opening": "set router.default_opening to one of `rlp opening list`",
+}
+"""What says which opening is the default one, and how to say another."""
 CHOOSER = "choose_opening"
 """The opening that asks a model which of several a request means; no request means it."""
 LINE_PARAMS = ("question", "prompt", "request", "text")
@@ -188,21 +193,24 @@ def fallback(line: str, settings: Settings, known: Sequence[Askable], found: Mea
     from runloop.router.requests.filling import Filled
     from runloop.router.requests.matching import Match, Meant
 
+    key = OPENING_VARIABLE if os.environ.get(OPENING_VARIABLE) else "router.default_opening"
     name = os.environ.get(OPENING_VARIABLE) or settings.get("router.default_opening")
-    if os.path.isabs(name):  # noqa: PTH117 - it may name no file at all
+    if os.path.isabs(name) and os.path.isfile(name):  # noqa: PTH113, PTH117 - it may name no file at all
         known = [*known, _by_path(name)]
     askable = next((each for each in known if each.candidate.name == name), None)
     if askable is None:
         raise InvalidInput(
             f"no opening fits, and the default one, {name!r}, is not there",
             code="ask.no_default",
-            hint="set router.default_opening to one of `rlp opening list`",
+            where=Where(key=key),
+            hint=_ANOTHER_DEFAULT[key],
         )
     param = next((each for each in LINE_PARAMS if isinstance(askable.opening.params.get(each), str)), None)
     if param is None:
         raise InvalidInput(
             f"the default opening {name!r} has no parameter for the line",
             code="ask.no_line_param",
+            where=Where(key=key),
             hint=f"give it one of {', '.join(LINE_PARAMS)}, with a text as its default",
         )
     filled = [Filled(param, line, line, "the line")]

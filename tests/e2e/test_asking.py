@@ -200,6 +200,18 @@ def test_a_default_opening_that_is_not_there_or_takes_no_line_is_told(home):
     deaf = home.rlp("--set", "router.default_opening=compose_email", "ask", "what is this")
 
     assert ("ask.no_default" in gone.stderr, "ask.no_line_param" in deaf.stderr) == (True, True)
+    assert all("at key 'router.default_opening'" in each.stderr for each in (gone, deaf))
+
+
+def test_a_file_of_the_shells_block_that_is_gone_is_named_with_what_names_it(home):
+    gone = home.rlp("ask", "what is this", env={"RUNLOOP_ROUTER_OPENING_PATH": str(home.state / "moved.yaml")})
+
+    assert gone.returncode == 2
+    assert gone.stderr.splitlines()[-3:] == [
+        f"error[ask.no_default]: no opening fits, and the default one, '{home.state / 'moved.yaml'}', is not there",
+        "  at key 'RUNLOOP_ROUTER_OPENING_PATH'",
+        "  hint: `rlp shell enable --opening FILE` names another, and without --opening none",
+    ]
 
 
 def test_openings_are_listed_with_what_they_are_for_and_how_they_are_asked_for(home):
