@@ -88,6 +88,11 @@ class Inspection:
     files: Mapping[str, bytes] = field(repr=False)
 
     @property
+    def digest(self) -> str | None:
+        """The digest of the files as they are, sound or not, as :attr:`Bundle.digest`; None where there is no manifest."""
+        return None if self.manifest_digest is None else bundle_digest(self.files)
+
+    @property
     def altered(self) -> bool:
         """Whether the files differ from what the manifest was sealed over."""
         return any(isinstance(problem, BundleAltered) for problem in self.problems)

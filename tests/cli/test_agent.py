@@ -121,13 +121,22 @@ def test_list_has_the_fields_of_the_specification(rlp, home):
     entry = next(each for each in listed["agents"] if each["name"] == "reader")
     assert code == 0
     assert listed["search_dirs"][0] == f"{home}/.runloop/agents"
-    assert sorted(entry) == ["digest", "issues", "manifest", "name", "signer", "source_dir", "status", "variant", "version"]
+    assert sorted(entry) == [
+        "digest", "issues", "manifest", "manifest_digest", "name", "signer", "source_dir", "status", "variant", "version",
+    ]  # fmt: skip
     assert (entry["status"], entry["variant"], entry["version"]) == ("digest_mismatch", None, "0.1.0")
     assert entry["issues"][0].startswith("'agent.py' has changed")
     _, table, _ = rlp("list", "--table", "--no-wrap")
     columns = [cell.strip() for cell in table.splitlines()[0].split("|")]
     assert columns == ["agent", "version", "digest", "status", "source", "manifest"]
     assert entry["digest"][:12] in table
+
+
+def test_the_list_has_the_digest_that_runs_record(rlp):
+    rlp("scaffold", "reader")
+    listed = next(each for each in json.loads(rlp("list", "--json")[1])["agents"] if each["name"] == "reader")
+    shown = json.loads(rlp("show", "reader", "--json")[1])
+    assert [listed[key] for key in ("digest", "manifest_digest")] == [shown[key] for key in ("digest", "manifest_digest")]
 
 
 def test_list_looks_first_in_the_directory_that_is_named(rlp, tmp_path):
