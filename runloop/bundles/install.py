@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from runloop.bundles.archive import SUFFIXES, unpack
 from runloop.bundles.bundle import Bundle, Inspection, inspect_bundle
-from runloop.bundles.errors import BundleInvalid, build_again
+from runloop.bundles.errors import BundleAltered, BundleInvalid, build_again
 from runloop.bundles.manifest import MANIFEST
 from runloop.bundles.signature import refused, trusted
 from runloop.bundles.tree import IGNORED_DIRS, read_tree
@@ -167,12 +167,15 @@ def _manifests(directory: Path, depth: int) -> Iterator[Path]:
                 yield from _manifests(child, depth - 1)
 
 
-def _invalid(inspection: Inspection, staged: Path, source: Path) -> BundleInvalid:
-    """All problems in one error, with the places named as in the source."""
+def _invalid(inspection: Inspection, staged: Path, source: Path) -> BundleAltered | BundleInvalid:
+    """All problems in one error, with the places named as in the source; altered files are a verification that failed."""
     texts, hint = [], inspection.problems[0].hint
     if str(staged) in hint:
         hint = hint.replace(build_again(staged), build_again(source)) if source.is_dir() else _OTHERS
     for problem in inspection.problems:
         place = str(problem.where).replace(str(staged), str(source))
         texts.append(f"{problem.message} ({place})" if place else problem.message)
-    return BundleInvalid("; ".join(texts), code="bundle.refused", where=Where(file=str(source)), hint=hint)
+    message, where = "; ".join(texts), Where(file=str(source))
+    if inspection.altered:
+        return BundleAltered(message, where=where, hint=hint)
+    return BundleInvalid(message, code="bundle.refused", where=where, hint=hint)

@@ -91,8 +91,9 @@ def test_an_altered_bundle_is_refused_with_all_its_faults_and_their_places(write
     root = write_bundle("work/reader")
     (root / "agent.py").write_text("x")
     (root / "more.py").write_text("x")
-    with pytest.raises(BundleInvalid) as caught:
+    with pytest.raises(BundleAltered) as caught:
         install(str(root), tmp_path / "agents")
+    assert (caught.value.code, caught.value.exit_code) == ("bundle.altered", 5)
     assert "'agent.py' has changed" in caught.value.message
     assert f"; 'more.py' is there but not listed ({root}/more.py)" in caught.value.message
     assert list((tmp_path / "agents").iterdir()) == []
@@ -109,7 +110,7 @@ def test_what_to_do_about_an_altered_bundle_names_the_source_and_not_the_copy_th
     root = write_bundle("my work/reader")
     (root / "agent.py").write_text("x")
     source = tar_of(root, tmp_path / "reader.tgz") if packed else root
-    with pytest.raises(BundleInvalid) as caught:
+    with pytest.raises(BundleAltered) as caught:
         install(str(source), tmp_path / "agents")
     assert caught.value.hint == said.format(root=root)
 
@@ -305,7 +306,7 @@ def test_a_failed_installation_leaves_nothing_behind(write_bundle, tmp_path):
     shutil.copytree(write_bundle("work/reader"), tmp_path / "copy")
     (tmp_path / "copy" / "agent.py").write_text("x")
     archive = tar_of(tmp_path / "copy", tmp_path / "copy.tar")
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleAltered):
         install(str(archive), tmp_path / "agents")
     assert list((tmp_path / "agents").iterdir()) == []
 
