@@ -101,12 +101,12 @@ class BundleStore:
                     inspection = inspect_bundle(root, home=self._home, env=self._env)
                 except RunloopError as error:
                     inspection = Inspection(root, None, None, (error,), None, {})
-                manifest = inspection.manifest
-                key = (manifest.name, manifest.variant) if manifest else (root.name, None)
+                named = inspection.manifest if inspection.manifest and inspection.manifest.name else None
+                key = (named.name, named.variant) if named else (root.name, None)
                 if self._place(*key) == root:
                     listed.pop(key, None)  # what no name leads to stood in its place
-                elif manifest and key not in listed:
-                    inspection = replace(inspection, problems=(*inspection.problems, _nowhere(base, root, manifest)))
+                elif named and key not in listed:
+                    inspection = replace(inspection, problems=(*inspection.problems, _nowhere(base, root, named)))
                 listed.setdefault(key, Listed(inspection, base))
         return tuple(listed.values())
 
@@ -154,7 +154,9 @@ def _nowhere(base: Path, root: Path, manifest: Manifest) -> BundleInvalid:
 
 
 def misnamed(root: Path, found: Bundle | Manifest, name: str, variant: str | None) -> BundleInvalid | None:
-    """Why what was found in ``root`` is not the agent that was looked for; None where it is."""
+    """Why what was found in ``root`` is not the agent that was looked for; None where it is, or has no name that could be one's."""
+    if not found.name:
+        return None
     where = Where(file=str(root / MANIFEST))
     if found.name != name:
         message = f"manifest declares agent {found.name!r}, not {name!r}"

@@ -30,7 +30,7 @@ def listed_json(listed: Listed) -> dict[str, Any]:
     inspection = listed.inspection
     manifest = inspection.manifest
     return {
-        "name": manifest.name if manifest else inspection.root.name,
+        "name": manifest.name if manifest and manifest.name else inspection.root.name,
         "variant": manifest.variant if manifest else None,
         "version": manifest.version if manifest else None,
         "digest": inspection.digest,

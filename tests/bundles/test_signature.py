@@ -133,7 +133,7 @@ def test_only_agents_of_trusted_signers_are_installed_where_that_is_asked_for(si
 
 def test_a_signature_that_does_not_fit_is_refused_even_where_none_is_needed(signed, tmp_path):
     (signed / "bundle.sig").write_text("{}")
-    with pytest.raises(BundleInvalid) as caught:
+    with pytest.raises(BundleAltered) as caught:
         install(str(signed), tmp_path / "agents")
     assert "the signature cannot be read" in caught.value.message
 

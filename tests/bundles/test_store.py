@@ -6,6 +6,7 @@ import pytest
 
 from runloop.bundles import BundleStore, OverrideDirs, agent_search_dirs, shipped_agents_dir, shipped_openings_dir
 from runloop.bundles.errors import BundleAltered, BundleInvalid, BundleNotFound
+from runloop.bundles.store import misnamed
 from runloop.errors import InvalidInput
 
 VARIANT = '[agent]\nname = "reader"\nversion = "0.1.0"\nvariant = "fast"\n'
@@ -113,6 +114,15 @@ def test_an_agent_is_listed_once_whatever_its_directories_are_called_and_beside_
     write_bundle("late/reader@fast", manifest=VARIANT)
     listed = store("early", "late").list()
     assert [(each.inspection.root.name, each.status) for each in listed] == [("reader", "ok"), ("reader@fast", "ok")]
+
+
+def test_an_agent_whose_name_cannot_be_one_is_told_that_alone(write_bundle, store):
+    root = write_bundle("agents/my-reader")
+    manifest = root / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace('"reader"', '"my-reader"'))
+    [listed] = store().list()
+    assert [problem.message for problem in listed.inspection.problems] == ["agent.name is 'my-reader'"]
+    assert misnamed(root, listed.inspection.manifest, "my-reader", None) is None
 
 
 def test_what_is_listed_is_what_is_found(write_bundle, store):
