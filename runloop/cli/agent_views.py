@@ -32,7 +32,7 @@ def listed_json(listed: Listed) -> dict[str, Any]:
     return {
         "name": manifest.name if manifest and manifest.name else inspection.root.name,
         "variant": manifest.variant if manifest else None,
-        "version": manifest.version if manifest else None,
+        "version": (manifest and manifest.version) or None,
         "digest": inspection.digest,
         "manifest_digest": inspection.manifest_digest,
         "manifest": str(inspection.root / "manifest.toml"),

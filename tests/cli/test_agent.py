@@ -139,6 +139,15 @@ def test_the_list_has_the_digest_that_runs_record(rlp):
     assert [listed[key] for key in ("digest", "manifest_digest")] == [shown[key] for key in ("digest", "manifest_digest")]
 
 
+@pytest.mark.parametrize("manifest", ["", "[agent", '[agent]\nversion = "1"\n', '[agent]\nname = "other"\n'])
+def test_an_agent_whose_manifest_lacks_its_name_is_listed_by_its_directory(rlp, home, manifest):
+    (bundle := home / ".runloop" / "agents" / "nameless").mkdir(parents=True)
+    (bundle / "manifest.toml").write_text(manifest)
+    entry = next(each for each in json.loads(rlp("list", "--json")[1])["agents"] if each["manifest"].startswith(str(bundle)))
+    named = "other" if "other" in manifest else "nameless"
+    assert (entry["name"], entry["version"], entry["status"]) == (named, "1" if "version" in manifest else None, "invalid")
+
+
 def test_list_looks_first_in_the_directory_that_is_named(rlp, tmp_path):
     rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
     _, out, _ = rlp("list", "--root", str(tmp_path / "mine"))
