@@ -55,6 +55,7 @@ def wait_until_gone(pids, seconds=10):
         (("run", "compose_email", "-p", "topik=a"), "opening.param"),
         (("run", "compose_email", "--trace-out", "/no/such/dir/t.json"), "run.trace_out"),
         (("run", "compose_email", "--trace-out", "/"), "run.trace_out"),
+        (("run", "compose_email", "--trace-out", "-"), "run.trace_out"),
         (("trace", "ffffffff"), "run.no_ledger"),
         (("run",), "cli.usage"),
     ],
