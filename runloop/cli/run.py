@@ -244,7 +244,7 @@ def _digests(opening: Opening, settings: Settings) -> tuple[dict[str, str] | Non
 def _check_trace_out(path: Path) -> None:
     """Refuse before the run what can be seen before it."""
     if str(path) == "-":
-        hint = "name the file to write; `rlp trace last --json` prints it when the run ended"
+        hint = "name the file to write; `rlp trace --json` prints it when the run ended"
         raise InvalidInput("standard output has the run's records", code="run.trace_out", where=Where(key="--trace-out"), hint=hint)
     if path.is_dir():
         raise InvalidInput(f"{path} is a directory", code="run.trace_out", where=Where(file=str(path)), hint="name the file to write")
