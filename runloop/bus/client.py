@@ -249,12 +249,14 @@ class BusClient:
         wire.send(frames.encode(frames.UNSUBSCRIBE, {"sub": sub.number}, msg_id=number, now_ms=_now_ms()))
         return number
 
-    def grant(self, number: int, messages: int, size: int) -> None:
-        """Tell the bus that there is room again."""
-        if self._wire is not None:
-            self._wire.send(
-                frames.encode(frames.CREDIT, frames.Credit(number, messages, size).payload(), msg_id=self._next_id(), now_ms=_now_ms())
-            )
+    def grant(self, number: int, messages: int, size: int) -> bool:
+        """Tell the bus that there is room again; False where there is no connection."""
+        if self._wire is None:
+            return False
+        self._wire.send(
+            frames.encode(frames.CREDIT, frames.Credit(number, messages, size).payload(), msg_id=self._next_id(), now_ms=_now_ms())
+        )
+        return True
 
     # -- request
 
@@ -322,6 +324,8 @@ class BusClient:
                 f"nobody answers at {self._path}: {why}", where=Where(file=str(self._path)), hint="start the daemon with `rlp up`"
             ) from None
         self._wire = wire
+        for sub in self._subs.values():
+            sub.grant()  # for what came, and was read, while others were subscribed again
         if not self._up.done():
             self._up.set_result(None)
 

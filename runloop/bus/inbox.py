@@ -135,13 +135,16 @@ class Subscription(AsyncIterator[Message]):
         return queue.popleft()
 
     def _read(self, message: Message) -> None:
-        """Grant credit in steps of a quarter, so that granting costs little."""
         if self.klass == DURABLE and message.is_sound():
             self.seq = message.seq or self.seq
         self._granted += 1
         self._granted_bytes += len(message.raw)
-        if self._granted * 4 >= self.max_messages or self._granted_bytes * 4 >= self.max_bytes or not self._queue:
-            self._client.grant(self.number, self._granted, self._granted_bytes)
+        self.grant()
+
+    def grant(self) -> None:
+        """Grant credit for what was read, in steps of a quarter, so that granting costs little; later where there is no connection yet."""
+        due = self._granted * 4 >= self.max_messages or self._granted_bytes * 4 >= self.max_bytes or not self._queue
+        if self._granted and due and self._client.grant(self.number, self._granted, self._granted_bytes):
             self._granted = self._granted_bytes = 0
 
     def restart(self) -> None:

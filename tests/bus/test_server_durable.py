@@ -98,6 +98,21 @@ async def test_a_durable_subscription_replays_follows_and_resumes_without_gap_or
         assert caught.value.code == "run.unknown"
 
 
+async def test_what_is_read_while_others_are_subscribed_again_makes_room_for_more(serve):
+    ledger = Ledger()
+    server = await serve(ledger=ledger)
+    async with await BusClient.connect(server.path) as client:
+        log = await client.subscribe("log", "durable", max_messages=2)
+        for number in range(50):
+            await client.subscribe(f"other/{number}")
+        await server.close()
+        for seq in range(1, 10):
+            ledger.store(seq)
+        await serve(ledger=ledger)
+        async with asyncio.timeout(30):
+            assert [(await anext(log)).seq for _ in range(9)] == list(range(1, 10))
+
+
 async def test_what_is_told_while_a_subscription_begins_is_not_for_it_and_costs_it_no_record(serve):
     ledger = Ledger()
     server = await serve(ledger=ledger)
