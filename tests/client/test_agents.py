@@ -134,6 +134,18 @@ async def test_an_answer_with_wrong_ids_or_in_no_form_of_the_protocol_is_refused
     assert caught.value.code == "agent.envelope"
 
 
+async def test_a_failure_is_retryable_where_it_says_so_itself_and_its_reason_is_cut(bus):
+    async with bus.client() as client, bus.client(agent="odd") as agent:
+        work = await agent.subscribe("agent/odd")
+        calling = asyncio.create_task(client.call_agent("odd"))
+        asked = await anext(work)
+        answer = {"Failed": {"retryable": "no", "reason": "x" * 5_000}}
+        await agent.bus.publish(asked.payload["reply_topic"], RESPONSE, answer, trace_id=asked.trace_id, ack=True)
+        with pytest.raises(AgentFailed) as caught:
+            await calling
+    assert (caught.value.retryable, caught.value.message) == (False, "the agent 'odd' failed: " + "x" * 2_000)
+
+
 def request_for(name, **changes):
     trace = str(uuid.uuid4())
     fields = {
@@ -158,6 +170,7 @@ def request_for(name, **changes):
         request_for("doubler", trace_id=7),
         request_for("doubler", opening_id=7),
         request_for("doubler", attempt=True),
+        request_for("doubler", attempt=0),
         request_for("doubler", reply_topic=None),
         request_for("doubler", reply_topic="rlp/inbox/x/1"),
         request_for("doubler", reply_topic="rlp/runs/trace:1/agents/doubler"),
@@ -285,6 +298,49 @@ async def test_an_agent_comes_back_with_the_bus_and_announces_itself_again(bus):
                 except Disconnected:
                     await asyncio.sleep(0.01)
         await announced.close()
+
+
+async def test_the_next_bus_hears_who_is_there(bus):
+    heard = asyncio.Event()
+
+    async def hello(_request):
+        heard.set()
+
+    async with working(bus), asyncio.timeout(30):
+        await bus.stop()
+        (await bus.start()).on_request("rlp/runtime/hello", hello)
+        await heard.wait()
+
+
+async def test_who_serves_no_more_has_ended_its_work_and_announces_itself_to_nobody(bus):
+    begun, ended, heard = asyncio.Event(), asyncio.Event(), []
+
+    async def slow(_work):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def hello(request):
+        heard.append(request.payload)
+
+    async with bus.client() as client, bus.client(agent="doubler") as agent:
+        announced = await client.subscribe("rlp/runtime/hello")
+        serving = asyncio.create_task(agent.serve(slow))
+        await anext(announced)
+        asking = asyncio.create_task(client.call_agent("doubler"))
+        await begun.wait()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        assert ended.is_set()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await bus.stop()
+        (await bus.start()).on_request("rlp/runtime/hello", hello)
+        for _ in range(3):  # what it would say is sent when it is connected
+            await agent.bus.flush()
+    assert heard == []
 
 
 async def test_a_second_program_of_the_name_takes_over_and_the_first_ends_for_good(bus):

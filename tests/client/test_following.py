@@ -105,6 +105,27 @@ async def test_an_attached_run_without_an_end_is_what_is_recorded_and_then_that_
     assert (seen, caught.value.code) == ([1, 2], "run.unfinished")
 
 
+async def test_a_result_has_what_ended_well_gave_from_whatever_number_the_records_are_read(bus, restarted):
+    ended = [record(1, "node.finished", node="a", status="ok", outputs={"out": [1]}), record(2, "node.finished", node="b", status="failed")]
+    await restarted(Ledger(*ended, record(3, "run.finished", status="failed", reason="b failed")), "failed", 3)
+    async with bus.client() as client:
+        run = await client.attach(RUN, from_seq=3)
+        assert [each["seq"] async for each in run.records()] == [3]
+        assert [each["seq"] async for each in run.records(2)] == [2, 3]
+        result = await run.result()
+    assert (result.status, result.reason, result.outputs) == ("failed", "b failed", {"a": {"out": [1]}})
+
+
+async def test_what_is_done_to_a_run_goes_with_its_reason(bus):
+    asked = []
+    serve_attach(bus.server, "running", 1, asked)
+    async with bus.client() as client:
+        run = client.handle(RUN)
+        for change in (run.cancel, run.pause, run.resume):
+            await change("enough")
+    assert asked == [{"verb": verb, "run": RUN, "reason": "enough"} for verb in ("cancel", "pause", "resume")]
+
+
 async def test_an_attached_run_that_is_taken_up_meanwhile_is_followed_to_its_end(bus, restarted):
     ledger = Ledger(record(1), record(2))
     server = await restarted(ledger, "unfinished", 2)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from runloop.config import load
 
 ACTIONS = ("mail.outbox", "mail.smtp", "files.write", "exec.run")
-PROBES = [(host, port) for host in "ab" for port in "12"]
-HOSTS = ["a", "b", *(f"{host}:{port}" for host, port in PROBES)]
+PROBES = [(host, port) for host in "ab" for port in "123"]
+HOSTS = ["a", "b", *(f"{host}:{port}" for host, port in PROBES if port != "3")]
+"""Nobody names the third port: an entry without a port covers more than all that have one."""
 DEFAULTS = {
     "sandbox.workers": 0,
     "sandbox.memory_mb": 256,

@@ -1,4 +1,4 @@
-"""Following a run against the plainest model, a list: whatever breaks between a client and the daemons, its records come once each and in order."""
+"""Following a run against the plainest model, a list: whatever breaks on the way, its records come once each and in order."""
 
 import asyncio
 import uuid
@@ -139,7 +139,7 @@ async def insisting(ask):
             return await ask()
 
 
-async def followed(world, steps, from_seq):
+async def followed(world, steps, from_seq):  # noqa: C901, PLR0912 - a branch for each step
     await world.line.start()
     await world.start()
     async with await BusClient.connect(world.line.path, "operator", TOKEN, reconnect_s=60) as client:
