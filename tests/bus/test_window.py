@@ -38,5 +38,3 @@ def test_of_all_windows_the_largest_forget_their_older_half_and_no_more_than_the
     assert (len(small), len(large)) == (3, 8)
     forget_most([small, large], 7)
     assert (len(small), list(large.old), large.cur) == (3, [bytes([2, number]) for number in range(3)], {})
-    forget_most([small, large], 3)
-    assert (len(small), len(large)) == (3, 0)
