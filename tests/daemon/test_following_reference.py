@@ -29,6 +29,7 @@ STEPS = st.lists(
         st.tuples(st.just("cut"), st.integers(0, 3_000)),
         st.sampled_from([("tell",), ("wait",), ("stop",), ("kill",), ("start",), ("elsewhere",), ("again",), ("beside",)]),
     ),
+    min_size=12,
     max_size=40,
 )
 
