@@ -308,14 +308,15 @@ class Run:
             raise event
 
     async def _begin(self) -> None:
-        """Start, unless the run was cancelled while it was queued: then it ends without having started."""
-        if self._inbox.empty():
-            await self._carry_out(self._step(Begin()), self.start, *in_step(self))
-            return
-        event = self._inbox.first()
-        if isinstance(event, BaseException):
-            raise event
-        await self._carry_out(self._step(event))
+        """Start, once no pause holds it; one that is cancelled before ends without having started. A child keeps step as it starts."""
+        while (self.paused and self.parent is None) or not self._inbox.empty():
+            for event in await self._next_events():
+                if isinstance(event, BaseException):
+                    raise event
+                if not isinstance(event, Tick):
+                    await self._carry_out(self._step(event))
+                    return
+        await self._carry_out(self._step(Begin()), self.start, *in_step(self))
 
     async def _take_up(self, recorded: RecordedRun) -> None:
         """Go on from the record: what had ended stays, what was under way is re-run, what was cancelled meanwhile ends."""

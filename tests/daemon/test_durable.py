@@ -574,3 +574,23 @@ async def test_what_was_asked_of_somebody_who_attached_can_be_answered_after_a_r
         (asked,) = await opened(link)
         await link.ask("answer", approval_id=asked["approval_id"], **answer)
         assert (await ended(link, run_id))["status"] == "succeeded"
+
+
+async def test_a_run_that_is_paused_in_the_queue_leaves_memory_without_having_started_and_begins_when_it_is_resumed(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.agent("loop", words.loop)
+    daemon.settings |= {"runtime.max_runs": 1, PARKS: 0}
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(40):
+        begun, queued = await link.submit(words.one("loop")), await link.submit(words.one("quick"))
+        await link.ask("pause", run=queued["run_id"])
+        await link.ask("cancel", run=begun["run_id"])
+        await until(link, one_is_parked)
+        assert [record["kind"] for record in records(daemon, queued["run_id"])] == ["run.submitted", "run.paused", "run.waiting"]
+    killed(daemon)
+    async with daemon.client() as link, asyncio.timeout(40):
+        await until(link, one_is_parked)
+        await link.ask("resume", run=queued["run_id"])
+        assert (await ended(link, queued["run_id"]))["status"] == "succeeded"
+    found = kinds(daemon, queued["run_id"])
+    assert (found.count("run.started"), found.count("node.started")) == (1, 1)

@@ -219,3 +219,39 @@ async def test_a_run_whose_end_is_on_its_way_records_no_pause_and_no_resumption_
         await b.manager.drive(run)
         await changing[0]
         assert [event.kind for event in b.ledger.read_run(run.run_id)][-1] == "run.finished"
+
+
+async def test_a_run_that_was_paused_before_it_began_begins_when_it_is_resumed_and_nothing_is_said_to_have_started(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        run = await b.submit('version: 0\nname: one\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
+        await pause(run, "lunch")
+        driving = asyncio.create_task(b.manager.drive(run))
+        async with asyncio.timeout(20):
+            while run.going is None or not run.quiet:
+                await asyncio.sleep(0)
+        assert [event.kind for event in b.ledger.read_run(run.run_id)] == ["run.submitted", "run.paused"]
+        await resume(run, "back")
+        assert (await driving).status == "succeeded"
+        kinds = [event.kind for event in b.ledger.read_run(run.run_id)]
+        assert kinds[:5] == ["run.submitted", "run.paused", "run.resumed", "run.started", "node.ready"]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "left"])
+async def test_a_run_that_waits_paused_before_it_began_is_cancelled_or_left_as_it_is(end, bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        run = await b.submit('version: 0\nname: one\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
+        await pause(run, "lunch")
+        driving = asyncio.create_task(b.manager.drive(run))
+        async with asyncio.timeout(20):
+            while run.going is None or not run.quiet:
+                await asyncio.sleep(0)
+        run.cancel("enough") if end == "cancelled" else run.halt()
+        found = (await asyncio.gather(driving, return_exceptions=True))[0]
+        kinds = [event.kind for event in b.ledger.read_run(run.run_id)]
+        assert "run.started" not in kinds
+        if end == "cancelled":
+            assert (found.status, kinds[-1]) == ("cancelled", "run.finished")
+        else:
+            assert (type(found), kinds) == (RunHalted, ["run.submitted", "run.paused"])
