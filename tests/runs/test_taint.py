@@ -201,3 +201,24 @@ async def test_an_artifact_says_where_its_maker_had_read_when_it_was_made(bench)
         b.agent("makes", MAKES, caps="kb_read = true")
         assert (await b.run(MADE)).status == "succeeded"
         assert [made.get("taint") for made in b.metas("artifact.created")] == [None, ["web"], ["web"]]
+
+
+SENDS = "@agent\ndef run(text):\n    return {'out': mail.send([{'email': 'a@example.org'}], subject='s', text=text).status}\n"
+TOLD = """version: 0
+name: told
+params: {text: none}
+nodes: [{id: n, use: "agent:sends", with: {text: "{{params.text}}"}}]
+edges: []
+"""
+
+
+@pytest.mark.parametrize("call", ["spawn.agent('sends', {'text': 'three'})", "spawn.opening('told', {'text': 'three'})"])
+async def test_what_a_child_is_told_by_who_had_read_from_outside_is_from_outside(bench, desk, call):
+    asked = desk(True)
+    async with bench(asked) as b:
+        code = f"@agent\ndef run(why=None):\n    kb.search('pier')\n    return {{'out': {call}.status}}\n"
+        b.agent("mails", code, ports_in=("why",), caps='kb_read = true\nmail = true\nspawn = ["agent:sends", "opening:told"]')
+        b.agent("sends", SENDS, ports_in=("text",), caps="mail = true")
+        b.openings["told"] = TOLD
+        result = await b.run(SPAWNS)
+        assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
