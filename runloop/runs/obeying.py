@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from runloop.runs.turns import Limit
     from runloop.sandbox import WorkerPool
 
+_MOST_BEYOND = 64
+"""So many runs may begin a node beside those that the workers take, where these take long."""
+
 
 def limits_from(settings: Settings) -> Callable[[Bundle], Limits]:
     """The limits of an agent: its manifest's, never above the configured ones."""
@@ -86,10 +89,14 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spelled for path in own for spelled in (str(path), os.path.realpath(path))))
 
 
-def node_limits(settings: Settings, pool: WorkerPool, pressure: Pressure) -> tuple[Limit, int]:
-    """How many nodes may work at a time over all runs, and of one run."""
+def node_limits(settings: Settings, pool: WorkerPool, pressure: Pressure) -> tuple[Limit, int, Callable[[], int]]:
+    """How many nodes may work at a time over all runs, and of one run; how many more, where others' take long."""
     most = settings.get("runtime.max_agents")
-    return lambda: pressure.held(most or pool.places), settings.get("runtime.max_nodes_per_run")
+    return (
+        lambda: pressure.held(most or pool.places),
+        settings.get("runtime.max_nodes_per_run"),
+        lambda: 0 if most or pressure.over else _MOST_BEYOND,
+    )
 
 
 def model_limits(settings: Settings) -> tuple[int, int]:

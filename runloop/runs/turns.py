@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 Limit: TypeAlias = int | Callable[[], int] | None
 
+PATIENCE_S = 0.5
+"""A run of which nothing is at work and that has waited for so long gets a turn beyond the limit, where any are to be had."""
+_LOOK_S = 0.1
+
 
 class Turns:
     """At most ``limit`` at work over all runs and ``per_run`` in one; None is no limit. Lives on one event loop.
@@ -21,17 +25,22 @@ class Turns:
     A limit that changes by itself is asked whenever a turn is taken or given back.
 
     Who leaves to wait for somebody gives the turn to others and takes it up again at once when the answer is there: those that
-    come back may exceed the limit for a while, and nothing that has begun ever waits for something that has not.
+    come back may exceed the limit for a while, and nothing that has begun ever waits for something that has not. So a run is not kept
+    waiting by others' long work by taking their turns away, but by giving it one that is ``beyond`` the limit.
     """
 
-    def __init__(self, limit: Limit = None, per_run: int | None = None) -> None:
+    def __init__(self, limit: Limit = None, per_run: int | None = None, beyond: int | Callable[[], int] = 0) -> None:
         self._limit = limit
+        self._beyond = beyond
         self.per_run = per_run
         self._working: Counter[str] = Counter()
         self._at_work = 0
         self._away = 0
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
         self._order: deque[str] = deque()
+        self._since: dict[str, float] = {}
+        """When each run that waits began to."""
+        self._looking: asyncio.TimerHandle | None = None
         self._held: set[str] = set()
         self._closed = False
         self._quiet: list[asyncio.Future[None]] = []
@@ -67,13 +76,17 @@ class Turns:
         """Wait for a turn; it must be given back."""
         if self.try_take(run_id):
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
         queue = self._queues.get(run_id)
         if queue is None:
             queue = self._queues[run_id] = deque()
             self._order.append(run_id)
+            self._since[run_id] = loop.time()
         queue.append(waiter)
         self._serve()
+        if self._beyond and self._looking is None and self._order:
+            self._looking = loop.call_later(_LOOK_S, self._look, loop)
         try:
             await waiter
         except asyncio.CancelledError:
@@ -113,9 +126,9 @@ class Turns:
         """Give nobody a turn any more."""
         self._closed = True
 
-    def allow(self, limit: Limit, per_run: int | None) -> None:
+    def allow(self, limit: Limit, per_run: int | None, beyond: int | Callable[[], int] = 0) -> None:
         """Change the limits; who has a turn keeps it."""
-        self._limit, self.per_run = limit, per_run
+        self._limit, self.per_run, self._beyond = limit, per_run, beyond
         self._serve()
 
     def look_again(self) -> None:
@@ -160,14 +173,30 @@ class Turns:
                 passed += 1
                 continue
             passed = 0
-            queue = self._queues[run_id]
-            waiter = queue.popleft()
-            if not queue:
-                del self._queues[run_id]
-                self._order.remove(run_id)
-            if not waiter.done():
-                self._begin(run_id)
-                waiter.set_result(None)
+            self._give(run_id)
+
+    def _give(self, run_id: str) -> None:
+        """Give the first of a run that waits its turn."""
+        queue = self._queues[run_id]
+        waiter = queue.popleft()
+        if not queue:
+            self._drop(run_id)
+        if not waiter.done():
+            self._begin(run_id)
+            waiter.set_result(None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give runs of which nothing is at work, and that have waited for long, a turn beyond the limit."""
+        self._looking = None
+        beyond = self._beyond() if callable(self._beyond) else self._beyond
+        limit = self.limit
+        if beyond and limit is not None and not self._closed:
+            late = loop.time() - PATIENCE_S
+            waited = [each for each in self._order if self._since[each] <= late and each not in self._held and not self._working[each]]
+            for run_id in waited[: max(0, limit + beyond - self._at_work)]:
+                self._give(run_id)
+        if self._order and not self._closed:
+            self._looking = loop.call_later(_LOOK_S, self._look, loop)
 
     def _forget(self, run_id: str, waiter: asyncio.Future[None]) -> None:
         queue = self._queues.get(run_id)
@@ -175,8 +204,12 @@ class Turns:
             return
         queue.remove(waiter)
         if not queue:
-            del self._queues[run_id]
-            self._order.remove(run_id)
+            self._drop(run_id)
+
+    def _drop(self, run_id: str) -> None:
+        """Nothing of a run waits any more."""
+        del self._queues[run_id], self._since[run_id]
+        self._order.remove(run_id)
 
     def _tell_quiet(self) -> None:
         if not self._at_work and not self._away:

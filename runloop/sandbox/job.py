@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 import types
 from dataclasses import field
@@ -46,6 +45,8 @@ class Job:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     clock_s: Callable[[], float] = time.monotonic
     began: float = field(init=False)
+    beside: bool = field(init=False)
+    """Whether it began on trial, beside those that wait in line."""
     waited_s: float = 0.0
     asked_at: float | None = None
     answered_at: float = 0.0
@@ -57,14 +58,11 @@ class Job:
 
     def __post_init__(self) -> None:
         self.began = self.clock_s()
+        self.beside = self.trial
 
     def overdue(self, now: float, grace_s: float) -> bool:
         """Tell whether the guest has run longer than its limit and some grace."""
         return self.asked_at is None and not self.comparing and now - self.began - self.waited_s > self.wall_s + grace_s
-
-    def works_since(self) -> float:
-        """When it began, or had its latest answer; infinity while it waits for one."""
-        return max(self.began, self.answered_at) if self.asked_at is None and not self.comparing else math.inf
 
     def hold(self, schema: int, payload: dict[str, Any]) -> None:
         """Keep what the worker says until the handler has compared; raises ValueError when it is too much."""

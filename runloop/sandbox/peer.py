@@ -30,7 +30,7 @@ _NEWEST = 1 / 8
 TRIAL_MS = 50
 """So much of a processor a guest on trial may take before it is heard of."""
 _HOGGED_S = 0.5
-"""A worker whose guests have all run for so long takes one more, on trial."""
+"""A worker in which for so long no guest has begun or ended takes one more, on trial."""
 
 
 class Peer(asyncio.Protocol):
@@ -58,6 +58,8 @@ class Peer(asyncio.Protocol):
         self.reaped: asyncio.Task[None] | None = None
         self._waiting = 0
         self._on_trial = 0
+        self._moved_at = 0.0
+        """When a guest last began here or ended, but for those that began on trial: they are beside those that wait in line."""
         self._pace_ms = _FIRST_PACE_MS
         self._ahead = int(_AHEAD_MS / _FIRST_PACE_MS)
         self._unsent: list[bytes] = []
@@ -96,8 +98,8 @@ class Peer(asyncio.Protocol):
         return self.threads if self.stuck else self.threads + self._ahead
 
     def is_hogged(self, now: float) -> bool:
-        """Whether as many guests as there are threads have run for long, so that one more had better be tried."""
-        return not self.trying and sum(now - job.works_since() > _HOGGED_S for job in self.jobs.values()) >= self.threads
+        """Whether those that are here take long, computing or asking, so that one more had better be tried."""
+        return not self.trying and now - self._moved_at > _HOGGED_S
 
     # -- the connection
 
@@ -166,6 +168,8 @@ class Peer(asyncio.Protocol):
             self._on_trial = 1
         else:
             self.reserved -= 1
+            if not job.ahead:
+                self._moved_at = job.clock_s()
         self.jobs[job.number] = job
         if self._transport is None or self._transport.is_closing():
             job.fail("worker.crashed", "the worker process died before the agent ran", retryable=True)
@@ -231,7 +235,8 @@ class Peer(asyncio.Protocol):
         if schema == frames.ENDED:
             self._finish(job, payload)
         elif schema == frames.HOSTCALL and not job.ended.done():
-            job.ahead = False
+            if job.ahead:
+                job.ahead, self._moved_at = False, job.clock_s()
             if job.trial:
                 self._end_trial(job)
             if "taped" in payload:
@@ -315,6 +320,8 @@ class Peer(asyncio.Protocol):
         returned = payload.get("Returned")
         if returned is None:
             self.stuck = self.stuck and job.trial
+            if not job.beside:
+                self._moved_at = job.clock_s()
         elif returned["long"]:
             if not job.trial:
                 raise ValueError("a worker gave a guest back that was not on trial")

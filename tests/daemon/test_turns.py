@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop.runs import turns as module
 from runloop.runs.turns import Turns
 
 
@@ -60,6 +61,55 @@ async def test_who_waits_for_an_answer_lends_the_place_and_takes_it_up_at_once()
     turns.come_back("a", outside=True)
     assert (turns.at_work, turns.away) == (2, 0)
     await waiting
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Whoever waits has waited for long."""
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(module, "_LOOK_S", 0.0)
+
+
+async def test_a_run_of_which_nothing_is_at_work_gets_a_turn_beyond_the_limit_where_others_take_long(hurried):
+    turns, order = Turns(1, None, beyond=2), []
+    await turns.take("long")
+    turns.hold("held")
+    waiting = [asyncio.create_task(take(turns, run, order)) for run in ("long", "held", "a", "a", "b", "c")]
+    await waiting[2]
+    await waiting[4]
+    await settle()
+    assert (order, turns.at_work, turns.waiting) == (["a", "b"], 3, 4)
+    turns.give_back("b")
+    await waiting[5]
+    assert (order, turns.at_work) == (["a", "b", "c"], 3)
+    turns.release("held")
+    for run in ("a", "c", "long"):
+        turns.give_back(run)
+    await settle()
+    for run in ("held", "a", "long"):
+        turns.give_back(run)
+    await asyncio.gather(*waiting)
+    assert (sorted(order[3:]), turns.at_work) == (["a", "held", "long"], 0)
+
+
+async def test_nobody_gets_a_turn_beyond_the_limit_who_has_not_waited_long_or_when_no_more_are_given(hurried, monkeypatch):
+    turns, order, most = Turns(), [], [0]
+    turns.allow(1, None, beyond=lambda: most[0])
+    await turns.take("long")
+    waiting = [asyncio.create_task(take(turns, run, order)) for run in "ab"]
+    await settle()
+    most[0] = 1
+    await waiting[0]
+    monkeypatch.setattr(module, "PATIENCE_S", 1000.0)
+    most[0] = 2
+    await settle()
+    assert (order, turns.waiting) == (["a"], 1)
+    turns.close()
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    await settle()
+    assert (order, turns.waiting) == (["a"], 1)
+    waiting[1].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_a_held_run_gets_no_turn_until_it_is_released_and_stops_nobody_else():

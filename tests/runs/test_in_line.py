@@ -8,7 +8,7 @@ import time
 import pytest
 
 from runloop.openings.states import Tick
-from runloop.runs import attempting
+from runloop.runs import attempting, turns
 
 ONE = "@agent\ndef run(**inputs):\n    kb.search('x')\n    return {'out': 1}\n"
 TIME_MS = 30_000
@@ -199,3 +199,21 @@ async def test_nor_does_the_time_until_a_run_has_its_turn_at_any_depth(bench, cl
         await go_on(run)
         full.room.set()
         assert [(await each).status for each in (other, driven)] == ["succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize("asks", ["", "kb.search('x')"])
+async def test_agents_that_call_without_end_keep_no_other_run_waiting(bench, monkeypatch, asks):
+    monkeypatch.setattr(turns, "PATIENCE_S", 0.0)
+    async with bench() as b:
+        b.agent("one", ONE, caps="kb_read = true")
+        b.agent("chatty", f"@agent\ndef run(**inputs):\n    while True:\n        emit.log('on')\n        {asks}\n", caps="kb_read = true")
+        b.services.turns.allow(1, None, beyond=1)
+        run = await b.submit(OPENING.replace("agent:one", "agent:chatty"))
+        driven = asyncio.ensure_future(b.manager.drive(run))
+        while not any(record["kind"] == "node.log" for record in b.records):
+            await asyncio.sleep(0.001)
+        assert (await b.run(OPENING)).status == "succeeded"
+        assert not driven.done()
+        run.cancel("enough")
+        assert (await driven).status == "cancelled"
+        assert (b.services.turns.at_work, b.services.turns.waiting) == (0, 0)

@@ -35,6 +35,9 @@ async def hogged(cache_dir, *, workers=1, threads=1):
             hog.cancel()
 
 
+CHATTY = "from runloop_agent import emit\ndef run():\n    while True: emit.log('on')"
+
+
 class Line:
     """Remembers who waited for a place: whether it had been tried."""
 
@@ -55,6 +58,19 @@ async def test_quick_guests_end_beside_others_that_never_do(cache_dir):
         ended = await asyncio.gather(*(pool.run(python_spec(ONE), Host()) for _ in range(20)))
         assert {done.result_json for done in ended} == {"1"}
         assert not any(hog.done() for hog in hogs)
+
+
+async def test_quick_guests_end_beside_many_that_call_without_end(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, threads=2) as pool:
+        hosts = [Host() for _ in range(60)]
+        hogs = [asyncio.create_task(pool.run(python_spec(CHATTY), host)) for host in hosts]
+        async with asyncio.timeout(60):
+            ended = await asyncio.gather(*(pool.run(python_spec(ONE), Host()) for _ in range(5)))
+            await until(lambda: all(host.calls for host in hosts))
+        assert {done.result_json for done in ended} == {"1"}
+        assert not any(hog.done() for hog in hogs)
+        for hog in hogs:
+            hog.cancel()
 
 
 async def test_one_that_takes_long_itself_begins_again_in_its_turn_as_if_it_had_not_been_there(cache_dir):

@@ -49,7 +49,7 @@ def make_scenario(seed):
         generous=chance.random() < 0.4,
         yes=chance.random() < 0.2,
         max_parallel=chance.choice((1, 2, 8, 8)),
-        turns=chance.choice(((None, None), (None, None), (2, None), (1, 1))),
+        turns=chance.choice(((None, None), (None, None), (2, None), (1, 1), (1, 1, 2))),
         model_turns=chance.choice(((None, None), (2, 1))),
         evict_after_ms=chance.choice((None, 20, 1000)),
         park_after_ms=chance.choice((None, 50, 5000)),
