@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runloop.sandbox.execution import Execution
 
-_LINE_LIMIT = 8192
-_STDERR_KEPT = 4096
-
 
 class Command:
     """What a ``wasm32-wasip1`` guest is given and what it wrote (spec section 14.1).
@@ -34,8 +31,6 @@ class Command:
         self.mail = request.encode()
         self.answer = b""
         self._stdin = memoryview(request.encode())
-        self._line = bytearray()
-        self.last_words = bytearray()
 
     def read(self, count: int) -> bytes:
         """Take bytes of standard input."""
@@ -46,20 +41,5 @@ class Command:
         """Take output; the execution has counted it."""
         if descriptor == 1:
             self.stdout += data
-            return
-        self.last_words = (self.last_words + data)[-_STDERR_KEPT:]
-        self._line += data
-        while (end := self._line.find(b"\n")) >= 0 or len(self._line) > _LINE_LIMIT:
-            cut = end if 0 <= end <= _LINE_LIMIT else _LINE_LIMIT
-            line = bytes(self._line[:cut])
-            del self._line[: cut + (cut == end)]
-            self._log(line)
-
-    def finish(self) -> None:
-        """Log what is left of standard error."""
-        line, self._line = bytes(self._line), bytearray()
-        if line:
-            self._log(line)
-
-    def _log(self, line: bytes) -> None:
-        self._execution.call("emit.log", json.dumps({"level": "warn", "text": line.decode(errors="replace")}))
+        else:
+            self._execution.said.write("warn", data)

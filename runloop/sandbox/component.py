@@ -6,7 +6,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wasmtime import StoreContext, WasmtimeError
+from wasmtime import WasmtimeError
 from wasmtime import _ffi as ffi
 from wasmtime import component as wasm
 
@@ -23,7 +23,9 @@ from runloop.sandbox.foreign import (
     put_ok_u64,
     put_ok_unit,
 )
+from runloop.sandbox.polling import POLL, stream_subscribe, subscribe_duration, subscribe_instant, unsubscribe
 from runloop.sandbox.remedies import NO_STDIN
+from runloop.sandbox.resources import INPUT_STREAM, OUTPUT_STREAM, RESOURCES, gives, on_resource
 from runloop.sandbox.world import HOSTCALLS, WORLD, WORLD_VERSION
 
 if TYPE_CHECKING:
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
     from runloop.sandbox.execution import Execution
     from runloop.sandbox.spec import Limits
 
-_OUTPUT_STREAM = 1
-_STDERR = 2
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 _STREAM_CHUNK = 4096
-_STDERR_KEPT = 8192
+_DROPPED = {"pollable": unsubscribe}
+"""What is called when a handle is dropped, by the name of the resource."""
+_LEVELS = {_STDOUT: "info", _STDERR: "warn"}
 
 
 def new_linker(engine: wasmtime.Engine, component: wasm.Component) -> wasm.Linker:
@@ -58,8 +61,8 @@ def new_linker(engine: wasmtime.Engine, component: wasm.Component) -> wasm.Linke
             found = re.fullmatch(r"wasi:([a-z-]+/[a-z-]+)@0\.2\.\d+", full)
             if found and found[1] in _WASI:
                 with root.add_instance(full) as instance:
-                    if found[1] == "io/streams":
-                        instance.add_resource("output-stream", wasm.ResourceType.host(_OUTPUT_STREAM), lambda _store, _rep: None)
+                    for name, type_ in RESOURCES.get(found[1], {}).items():
+                        instance.add_resource(name, wasm.ResourceType.host(type_), _DROPPED.get(name, lambda _store, _number: None))
                     for name, handler in _WASI[found[1]].items():
                         add_function(instance, name, handler)
     linker.define_unknown_imports_as_traps(component)
@@ -93,10 +96,12 @@ def _put_u64(result: Any, number: int) -> None:
 
 
 def _exit(_context: Any, _arguments: Any, _results: Any) -> None:
-    raise current().halt("guest.trap", "the agent ended its own process (os._exit or the like); return a result or raise instead")
+    last = current().said.last
+    ended = "the agent ended its own process (os._exit or the like); return a result or raise instead"
+    raise current().halt("guest.trap", ended + (f"\n{last}" if last else ""))
 
 
-def _no_stdin(_context: Any, _arguments: Any, _results: Any) -> None:
+def _no_stdin(_stream: int, _arguments: Any, _results: Any) -> None:
     raise current().halt("guest.trap", NO_STDIN)
 
 
@@ -107,31 +112,11 @@ def _random_bytes(_context: Any, arguments: Any, results: Any) -> None:
     put_bytes(results[0], current().random_bytes(count))
 
 
-def _stream(rep: int) -> Callable[[Any, Any, Any], None]:
-    def handler(context: Any, _arguments: Any, results: Any) -> None:
-        handle = wasm.ResourceHost.own(rep, _OUTPUT_STREAM).to_any(StoreContext(context))
-        results[0].kind = ffi.WASMTIME_COMPONENT_RESOURCE
-        results[0].of.resource = handle._consume()  # noqa: SLF001 - hands over ownership, as wasmtime-py does
-
-    return handler
-
-
-def _on_stream(work: Callable[[Any, Any], None]) -> Callable[[Any, Any, Any], None]:
-    """Make a method of a stream; the borrowed handle, its first argument, must be given back before the call ends."""
-
-    def handler(context: Any, arguments: Any, results: Any) -> None:
-        ffi.wasmtime_component_resource_any_drop(context, arguments[0].of.resource)
-        work(arguments, results)
-
-    return handler
-
-
-def _write(arguments: Any, results: Any) -> None:
+def _write(stream: int, arguments: Any, results: Any) -> None:
     data = get_byte_list(arguments[1])
     execution = current()
     execution.write(len(data))
-    if len(execution.stderr) < _STDERR_KEPT:
-        execution.stderr += data
+    execution.said.write(_LEVELS[stream], data)
     put_ok_unit(results[0])
 
 
@@ -140,7 +125,10 @@ _WASI: dict[str, dict[str, Callable[[Any, Any, Any], None]]] = {
     "clocks/monotonic-clock": {
         "now": lambda _context, _arguments, results: _put_u64(results[0], current().elapsed_ns()),
         "resolution": lambda _context, _arguments, results: _put_u64(results[0], 1000),
+        "subscribe-instant": subscribe_instant,
+        "subscribe-duration": subscribe_duration,
     },
+    "io/poll": POLL,
     "random/random": {
         "get-random-bytes": _random_bytes,
         "get-random-u64": lambda _context, _arguments, results: _put_u64(results[0], int.from_bytes(current().random_bytes(8), "little")),
@@ -161,15 +149,17 @@ _WASI: dict[str, dict[str, Callable[[Any, Any, Any], None]]] = {
     "cli/terminal-stdout": {"get-terminal-stdout": lambda _context, _arguments, results: put_none(results[0])},
     "cli/terminal-stderr": {"get-terminal-stderr": lambda _context, _arguments, results: put_none(results[0])},
     "filesystem/preopens": {"get-directories": lambda _context, _arguments, results: put_empty_list(results[0])},
-    "cli/stdin": {"get-stdin": _no_stdin},
-    "cli/stdout": {"get-stdout": _stream(1)},
-    "cli/stderr": {"get-stderr": _stream(_STDERR)},
+    "cli/stdin": {"get-stdin": gives(INPUT_STREAM, _STDIN)},
+    "cli/stdout": {"get-stdout": gives(OUTPUT_STREAM, _STDOUT)},
+    "cli/stderr": {"get-stderr": gives(OUTPUT_STREAM, _STDERR)},
     "io/streams": {
-        "[method]output-stream.check-write": _on_stream(lambda _arguments, results: put_ok_u64(results[0], _STREAM_CHUNK)),
-        "[method]output-stream.write": _on_stream(_write),
-        "[method]output-stream.blocking-write-and-flush": _on_stream(_write),
-        "[method]output-stream.flush": _on_stream(lambda _arguments, results: put_ok_unit(results[0])),
-        "[method]output-stream.blocking-flush": _on_stream(lambda _arguments, results: put_ok_unit(results[0])),
+        **{f"[method]input-stream.{name}": on_resource(_no_stdin) for name in ("read", "blocking-read", "skip", "blocking-skip")},
+        **{f"[method]{name}-stream.subscribe": stream_subscribe for name in ("input", "output")},
+        "[method]output-stream.check-write": on_resource(lambda _stream, _arguments, results: put_ok_u64(results[0], _STREAM_CHUNK)),
+        "[method]output-stream.write": on_resource(_write),
+        "[method]output-stream.blocking-write-and-flush": on_resource(_write),
+        "[method]output-stream.flush": on_resource(lambda _stream, _arguments, results: put_ok_unit(results[0])),
+        "[method]output-stream.blocking-flush": on_resource(lambda _stream, _arguments, results: put_ok_unit(results[0])),
     },
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import blake3
 
 from runloop.sandbox.jsontext import BadJson, check
+from runloop.sandbox.said import Said
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, Answer, CallError, Limits
 from runloop.sandbox.world import LIVE_NAMES
 
@@ -37,7 +39,9 @@ class Execution:
         self.hostcalls = 0
         self.output_bytes = 0
         self.waited_s = 0.0
-        self.stderr = bytearray()
+        self.said = Said(self._log)
+        self.waits: dict[int, int] = {}
+        """What a component waits for, by number: until when, in nanoseconds of its virtual monotonic time."""
         self.start_ms = start_ms
         self.command: Command | None = None
         self._ask = ask
@@ -128,6 +132,9 @@ class Execution:
         self.output_bytes += count
         if self.output_bytes > self.limits.output_bytes:
             raise self.halt("guest.output", f"the agent put out more than {self.limits.output_bytes} bytes")
+
+    def _log(self, level: str, text: str) -> None:
+        self.call("emit.log", json.dumps({"level": level, "text": text}))
 
     def call(self, name: str, args_json: str) -> str | CallError:
         """Make one hostcall; raises Stopped when the guest must unwind."""

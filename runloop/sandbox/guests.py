@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import Any
 
 import wasmtime
@@ -16,6 +17,7 @@ from runloop.sandbox.core import PreparedModule
 from runloop.sandbox.engine import Ticker, new_engine
 from runloop.sandbox.execution import Execution, Stopped, enter
 from runloop.sandbox.outcome import Outcome, checked, commanded, failure, no_room, trapped
+from runloop.sandbox.said import Said
 from runloop.sandbox.spec import Answer, Limits
 
 _CODES_KEPT = 64
@@ -63,8 +65,9 @@ class Guests:
         try:
             with self._ticker:
                 ok, answer = prepared.run(execution, request)
+            execution.said.finish()
         except (wasmtime.WasmtimeError, wasmtime.Trap, Stopped) as error:
-            return trapped(execution, str(error))
+            return _trapped(execution, str(error))
         finally:
             enter(None)
         if execution.reason is not None:
@@ -92,10 +95,10 @@ class Guests:
         try:
             with self._ticker:
                 prepared.run(execution, command)
-            command.finish()
+            execution.said.finish()
         except (wasmtime.WasmtimeError, wasmtime.Trap, Stopped) as error:
             if command.exit_code is None:
-                return trapped(execution, str(error))
+                return _trapped(execution, str(error))
         finally:
             enter(None)
         return commanded(execution, command)
@@ -120,6 +123,7 @@ class Guests:
         """Let one guest compile for all that follow; what does not compile is left to the run, which will say so."""
         execution = Execution(_COMPILE_LIMITS, bytes(32), 0, _no_calls, outer=outer)
         execution.at_tick = outer.at_tick
+        execution.said = Said(lambda _level, _text: None)  # what is wrong with the code is said when it runs
         enter(execution)
         try:
             with self._ticker:
@@ -130,6 +134,13 @@ class Guests:
             enter(None)
             execution.close()
         return codes if ok else "{}"
+
+
+def _trapped(execution: Execution, error: str) -> Outcome:
+    """Log what a guest that crashed had begun to say, and name the reason."""
+    with suppress(Stopped):
+        execution.said.finish()
+    return trapped(execution, error)
 
 
 def _no_calls(name: str, _args: str) -> Answer:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _KINDS = {"exception": "guest.exception", "memory": "guest.memory", "bad-result": "guest.result", "bad-agent": "guest.request"}
 
+_SHOWN = 60
 _NO_ROOM = "Cannot allocate memory (os error 12)"
 _NO_MEMORY = re.compile(r"memory allocation of (\d+) bytes failed")
 
@@ -89,7 +90,7 @@ def trapped(execution: Execution, error: str) -> Outcome:
     said = next((one for pair in reversed(cause) for one in pair if one), error.strip().splitlines()[0] if error.strip() else "unknown")
     if "call stack exhausted" in said:
         said = "call stack exhausted (recursion without end, or data nested too deeply)"
-    last = bytes(execution.stderr[-2000:]).decode(errors="replace").strip()
+    last = execution.said.last
     if (wanted := _NO_MEMORY.search(last)) is not None:
         return Outcome.failed("guest.memory", f"the agent needs more memory than it may have: {wanted[1]} bytes more, at once")
     return Outcome.failed("guest.trap", f"the agent crashed: {said}" + (f"\n{last}" if last else ""))
@@ -105,7 +106,7 @@ def no_room(error: str) -> Outcome | None:
 def commanded(execution: Execution, command: Command) -> Outcome:
     """Judge a command that came to its end: the exit code decides, standard output is the result."""
     if command.exit_code:
-        said = bytes(command.last_words).decode(errors="replace").strip()
+        said = execution.said.last
         return Outcome.failed("guest.exception", f"the agent ended with exit code {command.exit_code}" + (f"\n{said}" if said else ""))
     try:
         text = bytes(command.stdout).decode()
@@ -113,4 +114,9 @@ def commanded(execution: Execution, command: Command) -> Outcome:
         return Outcome.failed("guest.result", "the agent's standard output is not UTF-8 text")
     if not text.strip():
         return Outcome.failed("guest.result", "the agent wrote nothing to standard output; one JSON document is its result")
-    return accepted(execution, text)
+    result = accepted(execution, text)
+    if result.code == "guest.result":
+        return Outcome.failed(
+            "guest.result", f"{result.text}; standard output, which is the result, begins with {text.lstrip()[:_SHOWN]!r}"
+        )
+    return result

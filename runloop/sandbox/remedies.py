@@ -96,7 +96,15 @@ _SAID: Final = (
         "walk data that is nested thousands deep with a list of what is still to be done, in place of a call for each level",
     ),
     (
-        r"`unreachable` instruction executed",
+        r"^the agent crashed: unknown import: `wasi:",
+        "an agent has no files, sockets or HTTP of WASI: what it needs outside it asks of the functions of its world (docs/hostcalls.md)",
+    ),
+    (
+        r"^the agent crashed: BUG: deferred host scope",
+        "wasmtime 50 cannot wait for several things at once in a component: have it wait for one timer after the other",
+    ),
+    (
+        r"`unreachable` instruction executed$",
         "a guest crashes so where it waits for a lock that is held, which in one thread nobody can release, and at an assertion of its own",
     ),
 )
@@ -114,6 +122,7 @@ _FORMS: Final = (
     ),
     (r"\bkeys must be ", "make the keys texts: {str(key): value for key, value in …}"),
     (r"\bOut of range float values ", "JSON has no NaN and no infinity: return None, or a text"),
+    (r"standard output", "write one JSON document to standard output, and everything else to standard error, which is logged"),
     (r" has no JSON form", "return str() of it, or a dict, list, text or number that you make of it"),
 )
 """By what the message says of a result that JSON cannot carry."""

@@ -135,7 +135,7 @@ def test_a_group_of_exceptions_has_its_place_too():
 
 def test_an_agent_for_which_the_system_has_no_room_did_not_crash():
     error = "failed to allocate\n\nCaused by:\n    0: mmap failed to reserve 0x104000000 bytes\n    1: Cannot allocate memory (os error 12)"
-    found = trapped(SimpleNamespace(reason=None, stderr=b""), error)
+    found = trapped(SimpleNamespace(reason=None, said=SimpleNamespace(last="")), error)
 
     assert found.code == "guest.no_room"
     assert "crashed" not in found.text
@@ -175,7 +175,7 @@ def test_a_guest_that_crashes_as_memory_runs_out_is_told_of_its_memory():
     said = b"memory allocation of 100400009 bytes failed\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
     error = "error while executing\n\nCaused by:\n    wasm trap: wasm `unreachable` instruction executed"
 
-    found = trapped(SimpleNamespace(reason=None, stderr=said), error)
+    found = trapped(SimpleNamespace(reason=None, said=SimpleNamespace(last=said.decode())), error)
 
     assert (found.code, "100400009" in found.text) == ("guest.memory", True)
 

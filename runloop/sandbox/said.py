@@ -1,0 +1,43 @@
+"""What a guest writes to its standard streams: each line goes to the run's log, and the last of them say why it failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LINE_LIMIT = 8192
+_KEPT = 4096
+
+
+class Said:
+    """Calls ``log`` with a level and a line; a longer one than 8 KiB is cut into several."""
+
+    def __init__(self, log: Callable[[str, str], object]) -> None:
+        self._log = log
+        self._begun: dict[str, bytearray] = {}
+        self._last = bytearray()
+
+    def write(self, level: str, data: bytes) -> None:
+        """Take output; the execution has counted it."""
+        self._last = (self._last + data)[-_KEPT:]
+        line = self._begun.setdefault(level, bytearray())
+        line += data
+        while (end := line.find(b"\n")) >= 0 or len(line) > _LINE_LIMIT:
+            cut = end if 0 <= end <= _LINE_LIMIT else _LINE_LIMIT
+            text = bytes(line[:cut])
+            del line[: cut + (cut == end)]
+            self._log(level, text.decode(errors="replace"))
+
+    def finish(self) -> None:
+        """Log what is left, where a stream did not end with a line."""
+        while self._begun:
+            level, line = self._begun.popitem()
+            if line:
+                self._log(level, line.decode(errors="replace"))
+
+    @property
+    def last(self) -> str:
+        """The last of all that was written."""
+        return self._last.decode(errors="replace").strip()
