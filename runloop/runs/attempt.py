@@ -57,7 +57,7 @@ class AttemptSpec:
         return GuestSpec(
             kind=bundle.kind,
             digest=bundle.digest,
-            entry=bundle.entry,
+            entry=bundle.name if bundle.kind == "wasm32-wasip1" else bundle.entry,
             request_json=plain_json(request) or _as_json(request),
             seed=self.seed,
             start_ms=self.start_ms,

@@ -45,7 +45,7 @@ class GuestSpec:
     """One run of one guest.
 
     ``digest`` names the bundle, whose ``sources`` and ``data`` (kind python: files to import and to read) or ``code`` (the other kinds) are
-    given with it.
+    given with it. ``entry`` is the file to begin with, of a command the name that it gets as its first argument.
     ``guest`` names the Python guest (None: the installed one), which must be kept where another is installed.
     ``request_json`` is the object of ADR 1; ``seed`` (32 bytes) and ``start_ms`` (Unix time) make time and randomness.
     """

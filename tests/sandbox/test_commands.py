@@ -160,6 +160,20 @@ async def test_output_that_is_no_json_document_fails(run, output, said):
     assert said in failed.value.message
 
 
+async def test_notes_on_standard_output_are_told_with_their_beginning_and_where_they_belong(run):
+    with pytest.raises(GuestError) as failed:
+        await run(command("(call $say (i32.const 0) (i32.const 12))", data='(data (i32.const 0) "working on it")'))
+    assert failed.value.message.endswith("its standard output begins with 'working on i'")
+    assert "standard error" in failed.value.hint
+
+
+async def test_the_last_words_of_a_command_that_crashes_are_told_and_logged(run, host):
+    with pytest.raises(GuestError) as failed:
+        await run(command(f"{_stderr('no key')} unreachable", data='(data (i32.const 100) "no key")'))
+    assert (failed.value.code, failed.value.message.splitlines()[-1]) == ("guest.trap", "no key")
+    assert host.logged() == [("warn", "no key")]
+
+
 @pytest.mark.parametrize(
     ("name", "body"),
     [
