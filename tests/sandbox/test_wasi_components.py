@@ -145,5 +145,5 @@ async def test_waits_without_end_are_bounded(pool):
 
 async def test_a_wait_that_is_refused_says_so(pool):
     host = Host(answers={"timer.sleep": CallError("denied", "capability denied: timer.sleep (cap_missing)", "grant `time`")})
-    with pytest.raises(GuestError, match="the agent waits, but capability denied: timer.sleep"):
+    with pytest.raises(GuestError, match=r"the agent waits, but capability denied: timer\.sleep"):
         await pool.run(code_spec("component", component("(call $block (call $for (i64.const 1000000)))")), host)
