@@ -153,8 +153,11 @@ _WASI: dict[str, dict[str, Callable[[Any, Any, Any], None]]] = {
     "cli/stdout": {"get-stdout": gives(OUTPUT_STREAM, _STDOUT)},
     "cli/stderr": {"get-stderr": gives(OUTPUT_STREAM, _STDERR)},
     "io/streams": {
-        **{f"[method]input-stream.{name}": on_resource(_no_stdin) for name in ("read", "blocking-read", "skip", "blocking-skip")},
-        **{f"[method]{name}-stream.subscribe": stream_subscribe for name in ("input", "output")},
+        **{
+            f"[method]input-stream.{name}": on_resource(_no_stdin)
+            for name in ("read", "blocking-read", "skip", "blocking-skip", "subscribe")
+        },
+        "[method]output-stream.subscribe": stream_subscribe,
         "[method]output-stream.check-write": on_resource(lambda _stream, _arguments, results: put_ok_u64(results[0], _STREAM_CHUNK)),
         "[method]output-stream.write": on_resource(_write),
         "[method]output-stream.blocking-write-and-flush": on_resource(_write),

@@ -116,7 +116,5 @@ def commanded(execution: Execution, command: Command) -> Outcome:
         return Outcome.failed("guest.result", "the agent wrote nothing to standard output; one JSON document is its result")
     result = accepted(execution, text)
     if result.code == "guest.result":
-        return Outcome.failed(
-            "guest.result", f"{result.text}; standard output, which is the result, begins with {text.lstrip()[:_SHOWN]!r}"
-        )
+        return Outcome.failed("guest.result", f"{result.text}; its standard output begins with {text.lstrip()[:_SHOWN]!r}")
     return result

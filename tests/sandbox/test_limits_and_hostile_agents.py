@@ -108,7 +108,7 @@ async def test_an_attempt_to_reach_the_host_ends_inside_the_guest(run, host, nam
     with pytest.raises(GuestError) as failed:
         await run(f"import os\ndef run():\n    return {ATTEMPTS[name]}")
     assert failed.value.code in {"guest.exception", "guest.trap"}
-    assert host.calls == []
+    assert [name for name, _ in host.calls if name != "emit.log"] == []  # its last words are logged
     assert await run("def run():\n    return 'the next agent runs'") == "the next agent runs"
 
 
@@ -136,7 +136,7 @@ def run():
 """
     said = await run(source)
     assert [one[0] for one in said] == ["INVALID"] * 11
-    assert host.calls == []
+    assert [name for name, _ in host.calls if name != "emit.log"] == []  # its last words are logged
 
 
 async def test_a_call_with_a_wrong_type_does_not_reach_the_host(run, host):
@@ -144,7 +144,7 @@ async def test_a_call_with_a_wrong_type_does_not_reach_the_host(run, host):
     with pytest.raises(GuestError) as failed:
         await run(source)
     assert failed.value.code in {"guest.exception", "guest.trap"}
-    assert host.calls == []
+    assert [name for name, _ in host.calls if name != "emit.log"] == []  # its last words are logged
     assert await run("def run():\n    return 1") == 1
 
 
