@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _STREAM_CHUNK = 4096
+_STDIN_METHODS = ("read", "blocking-read", "skip", "blocking-skip", "subscribe")
 _DROPPED = {"pollable": unsubscribe}
 """What is called when a handle is dropped, by the name of the resource."""
 _LEVELS = {_STDOUT: "info", _STDERR: "warn"}
