@@ -17,7 +17,7 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from runloop.sandbox.execution import current
 from runloop.sandbox.foreign_core import Fault, Memory, Wide, define, signature
-from runloop.sandbox.spec import CallError
+from runloop.sandbox.spec import MAX_REQUEST_BYTES, CallError
 from runloop.sandbox.world import NAMES
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _MODEL_CODES = {
 _EXEC_INVALID, _EXEC_SPAWN, _EXEC_SIGNAL, _EXEC_SPACE = range(-1, -5, -1)
 _EXEC_CODES = {"invalid": _EXEC_INVALID, "timeout": _EXEC_SIGNAL, "cancelled": _EXEC_SIGNAL}
 _EXEC_MOST_CAPTURED = 65_536
+_EXEC_LONGEST, _EXEC_SHOWN = 65_536, 1000
 _WORD = r"""(?:[^\s'"\\|&;<>()$`*?\[\]{}~#!]|'[^']*'|"[^"\\$`]*")+"""
 _WORDS = re.compile(rf"[ \t]*{_WORD}(?:[ \t]+{_WORD})*[ \t]*")
 """A command line that means to a shell the words it consists of, and nothing else."""
@@ -84,8 +85,11 @@ def _kb_read(memory: Memory, at: int, size: int) -> int:
 
 def _kb_write(memory: Memory, at: int, size: int) -> int:
     """Propose the change in the text, the request of ``kb.propose`` as JSON; gives its event id."""
+    text = memory.text(at, size)
+    if len(text) > MAX_REQUEST_BYTES:
+        return -1
     try:
-        request = json.loads(memory.text(at, size))
+        request = json.loads(text)
     except ValueError:
         return -1
     answer = _ask("kb.write", "kb.propose", request) if isinstance(request, dict) else None
@@ -93,8 +97,11 @@ def _kb_write(memory: Memory, at: int, size: int) -> int:
 
 
 def _model_complete(memory: Memory, at: int, size: int, out_at: int, out_cap: int, meta_at: int, meta_cap: int) -> int:
+    packed_request = memory.read(at, size)
+    if len(packed_request) > MAX_REQUEST_BYTES:
+        return _MODEL_INVALID
     try:
-        request = msgpack.unpackb(memory.read(at, size))
+        request = msgpack.unpackb(packed_request)
         parameters = request.get("params") or {}
         wanted = {"prompt": request["prompt"], "system": request.get("role_system"), "model": request.get("model") or None}
         wanted |= {key: parameters.get(key) for key in ("max_tokens", "temperature", "stop")}
@@ -141,14 +148,19 @@ def _words(text: str) -> list[str] | None:
 
 def _exec(memory: Memory, at: int, size: int) -> dict[str, Any] | int:
     text = memory.text(at, size)
+    if len(text) > _EXEC_LONGEST:
+        return _not_run(f"not run: the command line has {len(text)} characters; at most {_EXEC_LONGEST} are taken")
     if (argv := _words(text)) is None:
-        said = f"not run, for there is no shell: {text!r}; give a program and its arguments"
-        current().call("emit.log", json.dumps({"level": "warn", "text": said}))
-        return _EXEC_INVALID
+        return _not_run(f"not run, for there is no shell: {text[:_EXEC_SHOWN]!r}; give a program and its arguments")
     answer = _ask("exec.spawn", "exec.run", {"argv": argv})
     if isinstance(answer, CallError):
         return _EXEC_CODES.get(answer.code, _EXEC_SPAWN)
     return answer
+
+
+def _not_run(why: str) -> int:
+    current().call("emit.log", json.dumps({"level": "warn", "text": why}))
+    return _EXEC_INVALID
 
 
 def _exec_status(answer: dict[str, Any]) -> int:

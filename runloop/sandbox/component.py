@@ -97,6 +97,7 @@ def _put_u64(result: Any, number: int) -> None:
 
 
 def _exit(_context: Any, _arguments: Any, _results: Any) -> None:
+    current().said.finish()
     last = current().said.last
     ended = "the agent ended its own process (os._exit or the like); return a result or raise instead"
     raise current().halt("guest.trap", ended + (f"\n{last}" if last else ""))

@@ -24,8 +24,8 @@ class Said:
         self._last = (self._last + data)[-_KEPT:]
         line = self._begun.setdefault(level, bytearray())
         line += data
-        while (end := line.find(b"\n")) >= 0 or len(line) > _LINE_LIMIT:
-            cut = end if 0 <= end <= _LINE_LIMIT else _LINE_LIMIT
+        while (end := line.find(b"\n", 0, _LINE_LIMIT + 1)) >= 0 or len(line) > _LINE_LIMIT:
+            cut = end if end >= 0 else _LINE_LIMIT
             text = bytes(line[:cut])
             del line[: cut + (cut == end)]
             self._log(level, text.decode(errors="replace"))

@@ -144,6 +144,7 @@ def _wait_ns(entry: bytes) -> int:
 
 
 def _exit(_memory: Memory, code: int) -> int:
+    current().said.finish()
     _command().exit_code = code
     raise current().halt("guest.exit", f"exit {code}")
 

@@ -128,17 +128,18 @@ async def test_standard_error_is_logged_and_does_not_fail_the_agent(run, host):
 
 
 @pytest.mark.parametrize(("code", "fails"), [(0, False), (1, True), (255, True)])
-async def test_the_exit_code_decides(run, code, fails):
+async def test_the_exit_code_decides(run, host, code, fails):
     module = command(
         f"{_stderr('why')} (call $say (i32.const 200) (i32.const 1)) (call $exit (i32.const {code})) unreachable",
         data='(data (i32.const 100) "why") (data (i32.const 200) "7")',
     )
     if not fails:
         assert await run(module) == 7
-        return
-    with pytest.raises(GuestError) as failed:
-        await run(module)
-    assert (failed.value.code, failed.value.message) == ("guest.exception", f"the agent ended with exit code {code}\nwhy")
+    else:
+        with pytest.raises(GuestError) as failed:
+            await run(module)
+        assert (failed.value.code, failed.value.message) == ("guest.exception", f"the agent ended with exit code {code}\nwhy")
+    assert host.logged() == [("warn", "why")]  # a line that has no end
 
 
 @pytest.mark.parametrize(
@@ -297,6 +298,26 @@ async def test_a_command_line_is_words_and_what_needs_a_shell_is_refused_and_sai
     assert argv is None or host.calls[0][1] == {"argv": argv}
 
 
+async def test_of_a_long_command_line_that_is_not_run_the_beginning_is_said(run, host):
+    body = """(memory.fill (i32.const 0) (i32.const 59) (i32.const 65536))
+      (call $number (call $exec_spawn (i32.const 0) (i32.const 65536)))"""
+    assert await run(command(body, runloop={"exec_spawn": TWO}, memory=4)) == -1
+    [(level, text)] = host.logged()
+    assert (level, text.count(";")) == ("warn", 1001)
+
+
+@pytest.mark.parametrize(("beyond", "name"), [(0, "exec.run"), (1, "emit.log")])
+async def test_a_command_line_has_an_end(run, host, beyond, name):
+    """To split one of megabytes takes longer than a guest may run, and nobody in that worker would go on meanwhile."""
+    host.answers["exec.run"] = {"exit_code": 0}
+    size = 65_536 + beyond
+    body = f"""(memory.fill (i32.const 65536) (i32.const 97) (i32.const {size}))
+      (call $number (call $exec_spawn (i32.const 65536) (i32.const {size})))"""
+    assert await run(command(body, runloop={"exec_spawn": TWO}, memory=4)) == -beyond
+    assert [called for called, _ in host.calls] == [name]
+    assert not beyond or host.logged() == [("warn", "not run: the command line has 65537 characters; at most 65536 are taken")]
+
+
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
@@ -334,6 +355,26 @@ async def test_model_requests_that_cannot_be_used_do_not_reach_the_host(run, hos
     data = _data(request_)
     body = f"(call $number (call $model_complete (i32.const 0) (i32.const {len(request_)}) (i32.const 500) (i32.const 100) (i32.const 0) (i32.const 0)))"
     assert await run(command(body, runloop={"model_complete": SIX}, data=data)) == status
+    assert host.calls == []
+
+
+LARGE = 4 << 20
+PADDED = msgpack.packb({"prompt": "hi", "pad": bytes(LARGE)})[:-LARGE]
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "head", "status"),
+    [
+        (f"$model_complete (i32.const 0) (i32.const {len(PADDED) + LARGE})" + " (i32.const 500) (i32.const 100) (i32.const 0) (i32.const 0)", SIX, PADDED, -5),
+        (f"$kb_write (i32.const 0) (i32.const {LARGE + 1})", TWO, b'{"kind":"note"}', -1),
+    ],
+)  # fmt: skip
+async def test_a_request_that_is_too_large_is_not_taken_apart(run, host, call, kind, head, status):
+    """What is an empty list in it takes a byte there, and seventy here."""
+    host.answers |= {"model.complete": {"text": "hi"}, "kb.propose": {"event_id": 9}}
+    fill = f"(memory.fill (i32.const {len(head)}) (i32.const 32) (i32.const {LARGE}))"
+    code = command(f"{fill} (call $number (call {call}))", runloop={call[1:].split()[0]: kind}, data=_data(head), memory=66)
+    assert await run(code) == status
     assert host.calls == []
 
 

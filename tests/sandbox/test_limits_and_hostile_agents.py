@@ -164,6 +164,12 @@ def run():
     assert await run("def run():\n    return len('still here')") == 10
 
 
+async def test_what_it_had_begun_to_say_when_it_ended_itself_is_in_the_log(run, host):
+    with pytest.raises(GuestError, match=r"ended its own process .*\nhalf"):
+        await run("import os\nfrom runloop_agent import agent\n\n@agent\ndef run():\n    os.write(2, b'half')\n    os._exit(0)\n")
+    assert host.logged() == [("warn", "half")]
+
+
 async def test_terminal_escapes_come_through_as_data_and_are_made_harmless_for_display(run, host):
     from runloop.cli.output import clean
 
