@@ -77,8 +77,8 @@ def _hostcall(name: str) -> Callable[[Any, Any, Any], None]:
     return handler
 
 
-def _wall_clock(_context: Any, _arguments: Any, results: Any) -> None:
-    seconds, micros = divmod(current().now_us(), 1_000_000)
+def _put_datetime(result: Any, micros: int) -> None:
+    seconds, micros = divmod(micros, 1_000_000)
     fields = ffi.wasmtime_component_valrecord_t()
     ffi.wasmtime_component_valrecord_new_uninit(fields, 2)
     fields.data[0].name = ffi.str_to_capi("seconds")
@@ -87,8 +87,8 @@ def _wall_clock(_context: Any, _arguments: Any, results: Any) -> None:
     fields.data[1].name = ffi.str_to_capi("nanoseconds")
     fields.data[1].val.kind = ffi.WASMTIME_COMPONENT_U32
     fields.data[1].val.of.u32 = micros * 1000
-    results[0].kind = ffi.WASMTIME_COMPONENT_RECORD
-    results[0].of.record = fields
+    result.kind = ffi.WASMTIME_COMPONENT_RECORD
+    result.of.record = fields
 
 
 def _put_u64(result: Any, number: int) -> None:
@@ -123,7 +123,10 @@ def _write(stream: int, arguments: Any, results: Any) -> None:
 
 
 _WASI: dict[str, dict[str, Callable[[Any, Any, Any], None]]] = {
-    "clocks/wall-clock": {"now": _wall_clock, "resolution": _wall_clock},
+    "clocks/wall-clock": {
+        "now": lambda _context, _arguments, results: _put_datetime(results[0], current().now_us()),
+        "resolution": lambda _context, _arguments, results: _put_datetime(results[0], 1),
+    },
     "clocks/monotonic-clock": {
         "now": lambda _context, _arguments, results: _put_u64(results[0], current().elapsed_ns()),
         "resolution": lambda _context, _arguments, results: _put_u64(results[0], 1000),
@@ -155,10 +158,7 @@ _WASI: dict[str, dict[str, Callable[[Any, Any, Any], None]]] = {
     "cli/stdout": {"get-stdout": gives(OUTPUT_STREAM, _STDOUT)},
     "cli/stderr": {"get-stderr": gives(OUTPUT_STREAM, _STDERR)},
     "io/streams": {
-        **{
-            f"[method]input-stream.{name}": on_resource(_no_stdin)
-            for name in ("read", "blocking-read", "skip", "blocking-skip", "subscribe")
-        },
+        **{f"[method]input-stream.{name}": on_resource(_no_stdin) for name in _STDIN_METHODS},
         "[method]output-stream.subscribe": stream_subscribe,
         "[method]output-stream.check-write": on_resource(lambda _stream, _arguments, results: put_ok_u64(results[0], _STREAM_CHUNK)),
         "[method]output-stream.write": on_resource(_write),

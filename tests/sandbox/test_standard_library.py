@@ -279,6 +279,11 @@ def run():
     assert host.logged() == [("info", "grün"), ("info", "and more\ufffd"), ("warn", "aside")]
 
 
+async def test_clocks_tell_the_step_in_which_they_go(run):
+    step = "[round(time.get_clock_info(each).resolution, 9) for each in ('time', 'monotonic', 'perf_counter')]"
+    assert await run(f"import time\ndef run():\n    return {step}") == [1e-6] * 3
+
+
 @pytest.mark.parametrize("clock", ["process_time", "thread_time"])
 async def test_the_clocks_of_processor_time_go_on_like_the_runs_own(run, clock):
     source = (
