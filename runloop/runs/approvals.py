@@ -254,6 +254,7 @@ class ApprovalDesk:
         try:
             async with asyncio.timeout(None) as until:
                 mine = self._open[asked.approval_id] = _Open(request, until)
+                self._look_at(mine)  # it may have been granted while it came on record that it is asked
                 return await self.operator.decide(asked)
         except TimeoutError:
             if mine.granted is None:
@@ -268,15 +269,19 @@ class ApprovalDesk:
     def _look_again(self, _given: StandingGrant | None = None) -> None:
         """A grant was given: what is asked and covered by it needs no other answer."""
         for mine in self._open.values():
-            if mine.granted is not None:
-                continue
-            admission = admit(replace(mine.request, grants=tuple(self.grants)))
-            if admission.rule == "granted":
-                mine.granted = ApprovalDecision(approved=True, role="grant", rationale=admission.reason)
-            elif admission.decision != "allow" and (standing := self._granted(mine.request)) is not None:
-                mine.granted = _by_standing(standing)
-            if mine.granted is not None:
-                mine.until.reschedule(asyncio.get_running_loop().time())
+            self._look_at(mine)
+
+    def _look_at(self, mine: _Open) -> None:
+        """Withdraw what is asked where a grant covers it; a no that is here already comes before that."""
+        if mine.granted is not None:
+            return
+        admission = admit(replace(mine.request, grants=tuple(self.grants)))
+        if admission.rule == "granted":
+            mine.granted = ApprovalDecision(approved=True, role="grant", rationale=admission.reason)
+        elif admission.decision != "allow" and (standing := self._granted(mine.request)) is not None:
+            mine.granted = _by_standing(standing)
+        if mine.granted is not None:
+            mine.until.reschedule(asyncio.get_running_loop().time())
 
     async def _requested(self, call: CallInFlight, approval_id: str, prepared: Prepared, *drafts: Draft) -> int:
         """Record what is asked, the last of ``drafts``, with what that closes; its event."""

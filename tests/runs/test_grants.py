@@ -13,6 +13,7 @@ import pytest
 from runloop.errors import InvalidInput
 from runloop.events.records import ApprovalEnded, Decider
 from runloop.policy import Grant, Scope
+from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.grants import StandingGrant, StandingGrants
 from runloop.runs.operator import ApprovalDecision
 from runloop.runs.recorder import Draft
@@ -213,19 +214,19 @@ async def test_a_grant_that_cannot_be_written_lets_the_run_go_on(bench, desk, tm
 
 
 class Both:
-    """A person who is asked twice before she says anything, answers the second question and never the first."""
+    """A person who answers the question of that number, the second where nothing is said, and never another."""
 
     present = True
 
-    def __init__(self, scope):
-        self.scope, self.shown, self.withdrawn, self.both = scope, [], [], asyncio.Event()
+    def __init__(self, scope, answers=2):
+        self.scope, self.answers, self.shown, self.withdrawn, self.both = scope, answers, [], [], asyncio.Event()
 
     def has_said_no(self, _question_id):
         return False
 
     async def decide(self, request):
         self.shown.append(request)
-        if len(self.shown) == 2:
+        if len(self.shown) == self.answers:
             self.both.set()
             return ApprovalDecision(approved=True, scope=self.scope)
         try:
@@ -268,6 +269,29 @@ async def test_a_question_that_another_answer_does_not_cover_stays(bench):
         run.cancel("enough")
         assert (await driven).status == "cancelled"
         assert [meta["decision"] for meta in b.metas("approval.expired")] == ["expired"]
+        assert b.services.grants.told == set()
+
+
+@pytest.mark.parametrize("scope", [Scope.RUN, Scope.OPENING])
+async def test_what_is_approved_while_the_same_is_being_recorded_as_asked_answers_that_too(bench, monkeypatch, scope):
+    person, requested, asked = Both(scope, answers=1), ApprovalDesk._requested, []
+
+    async def recorded(desk, *args):
+        asked.append(args)
+        second, event_id = len(asked) == 2, await requested(desk, *args)
+        while not (desk.grants if second else len(asked) == 2):
+            await asyncio.sleep(0)
+        return event_id
+
+    monkeypatch.setattr(ApprovalDesk, "_requested", recorded)
+    async with bench(person) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        async with asyncio.timeout(20):
+            result = await b.run(TWO)
+
+        assert (result.status, len(b.outbox.sent)) == ("succeeded", 2)
+        assert sorted(meta["by"]["role"] for meta in b.metas("approval.decided")) == ["grant", "operator"]
         assert b.services.grants.told == set()
 
 
