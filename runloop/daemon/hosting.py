@@ -153,7 +153,7 @@ class Hosting:
             if (parked := hosted.run.parked) is not None:
                 self.roster.parking.put(Stub(hosted.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused))
                 self.people.put_aside(run_id, parked.questions)
-                if run_id in self._granted:
+                if run_id in self._granted and not hosted.run.paused:
                     self.wake(run_id)
                 self._left_memory += 1
                 if self._left_memory % EVERY == 0:

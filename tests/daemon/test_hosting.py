@@ -153,25 +153,29 @@ async def test_of_the_runs_that_ask_for_what_is_granted_those_that_are_parked_or
             self.parked = SimpleNamespace(why="person", until_ms=None, questions=())
             raise RunHalted
 
-    hosting, leaving = Runs(), Leaves("leaving")
-    asks = ["waits", "paused", "leaving", "here", "runs_another"]
+    hosting, leaving, held = Runs(), Leaves("leaving"), Leaves("held")
+    held.paused = True
+    asks = ["waits", "paused", "leaving", "held", "here", "runs_another"]
     hosting.people.asking_for = lambda _given: [(each, f"child of {each}") for each in asks]
     hosting.kb.read_run = lambda run_id: iter([SimpleNamespace(payload={"meta": run_id.removeprefix("child of ")})])
     given = SimpleNamespace(is_for=lambda submitted: submitted != "runs_another")
-    hosting.people.parking = {"leaving"}
+    hosting.people.parking = {"leaving", "held"}
     for name in ("waits", "runs_another"):
         hosting.roster.parking.put(Stub(identity(name), "person", 0, None))
     hosting.roster.parking.put(Stub(identity("paused"), "person", 0, None, paused=True))
-    hosted = hosting.take(leaving)
+    parked = [hosting.take(each) for each in (leaving, held)]
     hosting.roster.hosted["here"] = Hosted(Run("here"))
+    hosting.max_runs = 2
     hosting.pump()
     hosting.max_runs = 0
     hosting.granted(given)
     await asyncio.gather(*hosting._tasks)
     assert list(hosting.roster.returning) == ["waits"]
-    leaving.ends.set()
-    await hosted.task
-    assert (list(hosting.roster.returning), list(hosting.roster.parking.stubs)) == (["waits", "leaving"], ["runs_another", "paused"])
+    for each in parked:
+        each.run.ends.set()
+        await each.task
+    assert list(hosting.roster.returning) == ["waits", "leaving"]
+    assert list(hosting.roster.parking.stubs) == ["runs_another", "paused", "held"]
 
 
 @pytest.mark.parametrize(
