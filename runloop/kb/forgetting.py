@@ -88,7 +88,8 @@ class Texts:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
-        words = [r"\s+".join(map(re.escape, _plain(text).split())).replace(r",\s+", r",\s*") for text in self.texts]
+        split = (_plain(text).replace(",", ", ").split() for text in self.texts)
+        words = [r"\s+".join(map(re.escape, each)).replace(r",\s+", r",\s*") for each in split]
         self._pattern = re.compile("|".join(rf"(?<!\w){word}(?!\w)" for word in words), re.IGNORECASE)
         self.blobs: frozenset[str] = frozenset()
         """The names of blobs that mention them: to name one is to mention them."""

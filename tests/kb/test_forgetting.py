@@ -236,6 +236,7 @@ def test_a_name_so_short_that_it_is_a_part_of_many_others_is_not_looked_for(name
         ("Maria Anna Lee", "mari", "Maria Anna Lee likes tea"),
         ("Dr. Jörg Müller", "j@example.org", "MÜLLER, Jörg; Kraus, Anna: tea"),
         ("Dr. Jörg Müller", "j@example.org", "Müller,Dr. Jörg"),
+        ("Müller,Jörg", "j@example.org", "Müller, Jörg likes tea"),
         ("Jan van der Berg", "jan van der berg", "Tea for van der\nBerg, Jan and others"),
         ("Jörg Müller", "Müller, Jörg", "Jörg Müller likes tea"),
         ("Müller, Jörg", "j@example.org", "Jörg Müller likes tea"),
