@@ -195,6 +195,9 @@ class Turns:
             waited = [each for each in self._order if self._since[each] <= late and each not in self._held and not self._working[each]]
             for run_id in waited[: max(0, limit + beyond - self._at_work)]:
                 self._give(run_id)
+                if run_id in self._queues:
+                    self._order.remove(run_id)
+                    self._order.append(run_id)
         if self._order and not self._closed:
             self._looking = loop.call_later(_LOOK_S, self._look, loop)
 

@@ -92,6 +92,19 @@ async def test_a_run_of_which_nothing_is_at_work_gets_a_turn_beyond_the_limit_wh
     assert (sorted(order[3:]), turns.at_work) == (["a", "held", "long"], 0)
 
 
+async def test_who_has_had_a_turn_beyond_the_limit_and_wants_more_is_behind_those_that_wait(hurried):
+    turns, order = Turns(1, None, beyond=1), []
+    await turns.take("long")
+    waiting = [asyncio.create_task(take(turns, run, order)) for run in ("wide", "wide", "wide", "quick")]
+    for run in ("wide", "quick", "wide"):
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await settle()
+        assert order[-1] == run
+        turns.give_back(run)
+    await asyncio.gather(*waiting)
+    assert order == ["wide", "quick", "wide", "wide"]
+
+
 async def test_nobody_gets_a_turn_beyond_the_limit_who_has_not_waited_long_or_when_no_more_are_given(hurried, monkeypatch):
     turns, order, most = Turns(), [], [0]
     turns.allow(1, None, beyond=lambda: most[0])
