@@ -85,6 +85,8 @@ def run(
 
 def _settings(first: Mapping[str, Path | None]) -> Settings:
     """The settings in force, with directories that were asked for in front of the configured ones."""
+    from runloop.config import as_setting
+
     settings = context.settings()
     flags: dict[str, object] = {}
     for key, directory in first.items():
@@ -92,7 +94,7 @@ def _settings(first: Mapping[str, Path | None]) -> Settings:
             if not directory.is_dir():
                 where = Where(file=str(directory))
                 raise InvalidInput(f"there is no directory {directory}", code="run.directory", where=where, hint="give one that exists")
-            flags[key] = json.dumps([str(each).replace("$", "$$") for each in (directory.resolve(), *settings.get(key)) if each.is_dir()])
+            flags[key] = json.dumps([as_setting(each) for each in (directory.resolve(), *settings.get(key)) if each.is_dir()])
     return context.settings(flags) if flags else settings
 
 

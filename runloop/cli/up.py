@@ -181,7 +181,9 @@ def _log_file(settings: Settings) -> Path:
 
 def _start(log: Path) -> tuple[int, subprocess.Popen[bytes]]:
     """The daemon in a session of its own, with nothing of the terminal, and the pipe on which it says that it is ready."""
-    overrides = {"logging.file": str(log).replace("$", "$$"), **context.current().overrides}
+    from runloop.config import as_setting
+
+    overrides = {"logging.file": as_setting(log), **context.current().overrides}
     command = [sys.executable, "-P", "-m", "runloop.daemon.main", "--foreground", "--at-home"]
     command += [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
     reading, writing = os.pipe()

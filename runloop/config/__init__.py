@@ -6,8 +6,20 @@ Imports nothing of ours but the errors; YAML is imported only when there is a fi
 from __future__ import annotations
 
 from runloop.config.errors import ConfigError, ConfigWarning
-from runloop.config.paths import Directories, ensure
+from runloop.config.paths import Directories, as_setting, ensure
 from runloop.config.registry import Key, all_keys
 from runloop.config.settings import Assignment, Explanation, Settings, load
 
-__all__ = ["Assignment", "ConfigError", "ConfigWarning", "Directories", "Explanation", "Key", "Settings", "all_keys", "ensure", "load"]
+__all__ = [
+    "Assignment",
+    "ConfigError",
+    "ConfigWarning",
+    "Directories",
+    "Explanation",
+    "Key",
+    "Settings",
+    "all_keys",
+    "as_setting",
+    "ensure",
+    "load",
+]

@@ -103,6 +103,11 @@ def _absolute(env: Mapping[str, str], name: str, home: Path | None = None) -> Pa
     return Path(os.path.realpath(path)) if ".." in path.parts else path  # paths below it are normalised, which would leave a link unseen
 
 
+def as_setting(path: Path) -> str:
+    """A path as the settings write it, so that :func:`expand` gives it back: what it is called refers to no variable."""
+    return str(path).replace("$", "$$")
+
+
 def expand(text: str, expansion: Expansion, where: Where) -> Path:
     """The absolute path that ``text`` means; an unset variable or unknown user is an error, never left as it is."""
     if text.startswith("env:"):

@@ -11,7 +11,7 @@ from runloop.config import registry
 from runloop.config.errors import ConfigError, ConfigWarning
 from runloop.config.kinds import ListOf
 from runloop.config.layers import Findings, Layer, named
-from runloop.config.paths import Expansion
+from runloop.config.paths import Expansion, as_setting
 from runloop.config.raw import Raw
 from runloop.config.registry import Key
 from runloop.config.settings import Assignment, Explanation
@@ -62,7 +62,7 @@ def _filled(default: Any, expansion: Expansion) -> Any:
     if isinstance(default, str) and "{" in default:
         base = expansion.base
         for name, path in (("{state}", base.state), ("{sockets}", base.sockets), ("{cache}", base.cache)):
-            default = default.replace(name, str(path).replace("$", "$$"))  # what it is called refers to no variable
+            default = default.replace(name, as_setting(path))
         return default
     return default
 

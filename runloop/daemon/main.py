@@ -65,10 +65,12 @@ def _failed(error: RunloopError, notifier: Notifier) -> int:
 
 
 def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
+    from runloop.config import as_setting
+
     if arguments.system:
         _system_environment()
     if arguments.config is not None:
-        os.environ["RUNLOOP_CONFIG"] = _as_setting(arguments.config)
+        os.environ["RUNLOOP_CONFIG"] = as_setting(arguments.config.absolute())
     flags: dict[str, Any] = {}
     for pair in arguments.set or ():
         key, equals, value = pair.partition("=")
@@ -76,7 +78,7 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
             raise InvalidInput(f"--set takes KEY=VALUE, not {pair!r}", code="cli.usage", hint="for example --set logging.level=debug")
         flags[key.strip()] = value
     if arguments.socket is not None:
-        flags["runtime.socket_path"] = _as_setting(arguments.socket)
+        flags["runtime.socket_path"] = as_setting(arguments.socket.absolute())
     elif arguments.system:
         flags.setdefault("runtime.socket_path", str(SYSTEM_SOCKET))
 
@@ -131,11 +133,6 @@ def _live(
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(live())
     return EXIT_OK
-
-
-def _as_setting(path: Path) -> str:
-    """A path as the settings write it: what it is called refers to no variable."""
-    return str(path.absolute()).replace("$", "$$")
 
 
 def tune_interpreter() -> None:

@@ -142,7 +142,9 @@ def _resolve_secret(memory: Memory, at: int, size: int) -> int:
 
 def _words(text: str) -> list[str] | None:
     """The words of a command line; None where a shell would do more than to start them, for there is no shell."""
-    words = shlex.split(text) if _WORDS.fullmatch(text) else [""]
+    if not _WORDS.fullmatch(text):
+        return None
+    words = shlex.split(text)
     return None if not words[0] or "=" in words[0] else words
 
 
@@ -159,7 +161,7 @@ def _exec(memory: Memory, at: int, size: int) -> dict[str, Any] | int:
 
 
 def _not_run(why: str) -> int:
-    current().call("emit.log", json.dumps({"level": "warn", "text": why}))
+    current().log("warn", why)
     return _EXEC_INVALID
 
 

@@ -97,10 +97,10 @@ def _put_u64(result: Any, number: int) -> None:
 
 
 def _exit(_context: Any, _arguments: Any, _results: Any) -> None:
-    current().said.finish()
-    last = current().said.last
+    execution = current()
+    execution.said.finish()
     ended = "the agent ended its own process (os._exit or the like); return a result or raise instead"
-    raise current().halt("guest.trap", ended + (f"\n{last}" if last else ""))
+    raise execution.halt("guest.trap", f"{ended}{execution.said.tail}")
 
 
 def _no_stdin(_stream: int, _arguments: Any, _results: Any) -> None:

@@ -39,7 +39,7 @@ class Execution:
         self.hostcalls = 0
         self.output_bytes = 0
         self.waited_s = 0.0
-        self.said = Said(self._log)
+        self.said = Said(self.log)
         self.waits: dict[int, int] = {}
         """What a component waits for, by number: until when, in nanoseconds of its virtual monotonic time."""
         self.start_ms = start_ms
@@ -133,8 +133,14 @@ class Execution:
         if self.output_bytes > self.limits.output_bytes:
             raise self.halt("guest.output", f"the agent put out more than {self.limits.output_bytes} bytes")
 
-    def _log(self, level: str, text: str) -> None:
+    def log(self, level: str, text: str) -> None:
+        """Put a line into the run's log; raises Stopped when the guest must unwind."""
         self.call("emit.log", json.dumps({"level": level, "text": text}))
+
+    def sleep(self, wait_ns: int) -> CallError | None:
+        """Wait, rounded up to milliseconds; why it may not, if it may not. Raises Stopped when the guest must unwind."""
+        answer = self.call("timer.sleep", f'{{"ms":{-(-wait_ns // 1_000_000)}}}')
+        return answer if isinstance(answer, CallError) else None
 
     def call(self, name: str, args_json: str) -> str | CallError:
         """Make one hostcall; raises Stopped when the guest must unwind."""

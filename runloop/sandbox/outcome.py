@@ -90,10 +90,9 @@ def trapped(execution: Execution, error: str) -> Outcome:
     said = next((one for pair in reversed(cause) for one in pair if one), error.strip().splitlines()[0] if error.strip() else "unknown")
     if "call stack exhausted" in said:
         said = "call stack exhausted (recursion without end, or data nested too deeply)"
-    last = execution.said.last
-    if (wanted := _NO_MEMORY.search(last)) is not None:
+    if (wanted := _NO_MEMORY.search(execution.said.last)) is not None:
         return Outcome.failed("guest.memory", f"the agent needs more memory than it may have: {wanted[1]} bytes more, at once")
-    return Outcome.failed("guest.trap", f"the agent crashed: {said}" + (f"\n{last}" if last else ""))
+    return Outcome.failed("guest.trap", f"the agent crashed: {said}{execution.said.tail}")
 
 
 def no_room(error: str) -> Outcome | None:
@@ -106,8 +105,7 @@ def no_room(error: str) -> Outcome | None:
 def commanded(execution: Execution, command: Command) -> Outcome:
     """Judge a command that came to its end: the exit code decides, standard output is the result."""
     if command.exit_code:
-        said = execution.said.last
-        return Outcome.failed("guest.exception", f"the agent ended with exit code {command.exit_code}" + (f"\n{said}" if said else ""))
+        return Outcome.failed("guest.exception", f"the agent ended with exit code {command.exit_code}{execution.said.tail}")
     try:
         text = bytes(command.stdout).decode()
     except UnicodeDecodeError:

@@ -9,7 +9,6 @@ from wasmtime import _ffi as ffi
 
 from runloop.sandbox.execution import current
 from runloop.sandbox.resources import POLLABLE, on_resource, put_resource, take_resource
-from runloop.sandbox.spec import CallError
 
 _MOST: Final = 4096
 """Waits of one guest, and what it may wait for at once."""
@@ -50,10 +49,8 @@ def _wait_for(numbers: list[int]) -> list[int]:
     execution = current()
     waits = [execution.waits[number] for number in numbers]
     now_ns, least = execution.elapsed_ns(), min(waits)
-    if least > now_ns:
-        answer = execution.call("timer.sleep", f'{{"ms":{-((now_ns - least) // 1_000_000)}}}')
-        if isinstance(answer, CallError):
-            raise execution.halt("guest.exception", f"the agent waits, but {answer.message}")
+    if least > now_ns and (refused := execution.sleep(least - now_ns)) is not None:
+        raise execution.halt("guest.exception", f"the agent waits, but {refused.message}")
     return [at for at, until_ns in enumerate(waits) if until_ns <= max(now_ns, least)]
 
 

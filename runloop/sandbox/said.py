@@ -41,3 +41,8 @@ class Said:
     def last(self) -> str:
         """The last of all that was written."""
         return self._last.decode(errors="replace").strip()
+
+    @property
+    def tail(self) -> str:
+        """The last words as what stands below a message; empty where there are none."""
+        return f"\n{last}" if (last := self.last) else ""

@@ -12,7 +12,6 @@ from wasmtime import FuncType
 
 from runloop.sandbox.execution import current
 from runloop.sandbox.foreign_core import Fault, Memory, define, signature
-from runloop.sandbox.spec import CallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,10 +122,8 @@ def _poll(memory: Memory, subscriptions_at: int, events_at: int, count: int, rea
         wait_ns = _wait_ns(entry) if kind == 0 else 0
         waits.append((wait_ns, entry[:8], kind))
     least = min(wait for wait, _, _ in waits)
-    if least > 0:
-        answer = current().call("timer.sleep", f'{{"ms":{-(-least // 1_000_000)}}}')
-        if isinstance(answer, CallError):
-            return EINVAL
+    if least > 0 and current().sleep(least) is not None:
+        return EINVAL
     ready = [(user, kind) for wait, user, kind in waits if wait <= least]
     for at, (user, kind) in enumerate(ready):
         memory.write(events_at + at * _EVENT_BYTES, user + bytes(2) + bytes([kind]) + bytes(_EVENT_BYTES - 11))

@@ -221,15 +221,21 @@ async def test_a_run_whose_end_is_on_its_way_records_no_pause_and_no_resumption_
         assert [event.kind for event in b.ledger.read_run(run.run_id)][-1] == "run.finished"
 
 
+async def paused_before_it_began(b):
+    """A run that is driven and waits to begin until it is resumed."""
+    b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+    run = await b.submit('version: 0\nname: one\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
+    await pause(run, "lunch")
+    driving = asyncio.create_task(b.manager.drive(run))
+    async with asyncio.timeout(20):
+        while run.going is None or not run.quiet:
+            await asyncio.sleep(0)
+    return run, driving
+
+
 async def test_a_run_that_was_paused_before_it_began_begins_when_it_is_resumed_and_nothing_is_said_to_have_started(bench):
     async with bench() as b:
-        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
-        run = await b.submit('version: 0\nname: one\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
-        await pause(run, "lunch")
-        driving = asyncio.create_task(b.manager.drive(run))
-        async with asyncio.timeout(20):
-            while run.going is None or not run.quiet:
-                await asyncio.sleep(0)
+        run, driving = await paused_before_it_began(b)
         assert [event.kind for event in b.ledger.read_run(run.run_id)] == ["run.submitted", "run.paused"]
         await resume(run, "back")
         assert (await driving).status == "succeeded"
@@ -240,13 +246,7 @@ async def test_a_run_that_was_paused_before_it_began_begins_when_it_is_resumed_a
 @pytest.mark.parametrize("end", ["cancelled", "left"])
 async def test_a_run_that_waits_paused_before_it_began_is_cancelled_or_left_as_it_is(end, bench):
     async with bench() as b:
-        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
-        run = await b.submit('version: 0\nname: one\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
-        await pause(run, "lunch")
-        driving = asyncio.create_task(b.manager.drive(run))
-        async with asyncio.timeout(20):
-            while run.going is None or not run.quiet:
-                await asyncio.sleep(0)
+        run, driving = await paused_before_it_began(b)
         run.cancel("enough") if end == "cancelled" else run.halt()
         found = (await asyncio.gather(driving, return_exceptions=True))[0]
         kinds = [event.kind for event in b.ledger.read_run(run.run_id)]

@@ -11,6 +11,7 @@ from runloop.bundles.manifest import _LIMIT_KEYS
 from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import accepted, checked, trapped
 from runloop.sandbox.remedies import HINTS, hint_of, place_of
+from runloop.sandbox.said import Said
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError
 
 
@@ -135,7 +136,7 @@ def test_a_group_of_exceptions_has_its_place_too():
 
 def test_an_agent_for_which_the_system_has_no_room_did_not_crash():
     error = "failed to allocate\n\nCaused by:\n    0: mmap failed to reserve 0x104000000 bytes\n    1: Cannot allocate memory (os error 12)"
-    found = trapped(SimpleNamespace(reason=None, said=SimpleNamespace(last="")), error)
+    found = trapped(SimpleNamespace(reason=None, said=Said(print)), error)
 
     assert found.code == "guest.no_room"
     assert "crashed" not in found.text
@@ -175,7 +176,9 @@ def test_a_guest_that_crashes_as_memory_runs_out_is_told_of_its_memory():
     said = b"memory allocation of 100400009 bytes failed\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
     error = "error while executing\n\nCaused by:\n    wasm trap: wasm `unreachable` instruction executed"
 
-    found = trapped(SimpleNamespace(reason=None, said=SimpleNamespace(last=said.decode())), error)
+    last_words = Said(lambda _level, _line: None)
+    last_words.write("warn", said)
+    found = trapped(SimpleNamespace(reason=None, said=last_words), error)
 
     assert (found.code, "100400009" in found.text) == ("guest.memory", True)
 
