@@ -28,7 +28,8 @@ class Routes:
     def __init__(self, acl: Acl) -> None:
         self._acl = acl
         self.index: TopicIndex[Subscription] = TopicIndex()
-        self.handlers: set[str] = set()
+        self.handlers: dict[str, bool] = {}
+        """The topics that are served, and whether who asks there has to say where the answer goes."""
         self.topics: dict[str, Topic] = {}
         self.metas: dict[bytes, Routing] = {}
         """Only what says nothing but where to publish; may be looked into directly."""
@@ -36,9 +37,9 @@ class Routes:
         self.folded = TopicCounts()
         """The counts of topics that were forgotten."""
 
-    def serve(self, topic: str) -> None:
-        """From now on frames of this topic go to a handler too."""
-        self.handlers.add(check_topic(topic))
+    def serve(self, topic: str, *, answered: bool = False) -> None:
+        """From now on frames of this topic go to a handler too; ``answered`` says that those without a ``reply_to`` are refused."""
+        self.handlers[check_topic(topic)] = answered
         self.index.generation += 1
 
     def topic(self, name: str) -> Topic:

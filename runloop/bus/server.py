@@ -209,13 +209,13 @@ class BusServer:
         self.broker.publish_own(topic, frames, now_ms())
         self.flush_soon()
 
-    def on_request(self, topic: str, handler: Handler, *, reply_type: str = REPLY) -> None:
-        """Let a coroutine serve a topic. What it returns is the payload of the reply, if one is wanted.
+    def on_request(self, topic: str, handler: Handler, *, reply_type: str = REPLY, answered: bool = False) -> None:
+        """Let a coroutine serve a topic. What it returns is the payload of the reply, if one is wanted; ``answered``: every asker has to.
 
         A RunloopError becomes the reply ``{"error": …}``. A request that expires is cancelled, and answered with :meth:`late`.
         """
         self._handlers[topic] = (handler, reply_type)
-        self.broker.routes.serve(topic)
+        self.broker.routes.serve(topic, answered=answered)
 
     async def room(self, session_id: str, size: int = 0) -> None:
         """Wait until a connection has read so much of its answers that another one, of ``size`` bytes, costs none, or has ended."""

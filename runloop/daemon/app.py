@@ -269,7 +269,7 @@ class Daemon:
         )
         feed.bus = self.bus
         self.bus.before_flush = feed.flush
-        self.bus.on_request(TOPIC, Control(self).handle)
+        self.bus.on_request(TOPIC, Control(self).handle, answered=True)
         self.natives = Natives(self.bus.broker)
         self.bus.on_request(HELLO_TOPIC, self.natives.hello)
         manager = self.session.manager

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from runloop.bus.errors import BadFrame
 from runloop.daemon.backlog import READY
 from runloop.daemon.control import VERBS
 from runloop.errors import RunloopError
@@ -491,6 +492,15 @@ async def test_a_frame_of_another_type_is_no_request(running):
         ("ctrl.schema", "type", 2)
     ] * 3
     assert "observation.generic.v1" in answers[0]["error"]["message"]
+
+
+async def test_a_request_that_does_not_say_where_its_answer_goes_is_refused_and_nothing_happens(running):
+    async with running.client() as link:
+        for verb in ({"verb": "drain"}, {"verb": "status"}, {"DescribeAgents": {"request_id": "1", "agents": []}}):
+            with pytest.raises(BadFrame) as refused:
+                await link.client.publish("rlp/ctrl", "intent.ctrl.request.v1", verb, ack=True)
+            assert (refused.value.code, "says where its answer goes" in refused.value.message) == ("bus.invalid", True)
+        assert (await link.ask("status"))["state"] == "ready"
 
 
 async def test_the_words_of_upstream_are_understood(daemon, words):
