@@ -37,6 +37,7 @@ from runloop.daemon.reloading import Reloading
 from runloop.daemon.room import full
 from runloop.daemon.submitting import Submitting
 from runloop.daemon.traces.exporting import Exporting
+from runloop.daemon.watching import Watcher
 from runloop.dataclass import dataclass
 from runloop.effects import catalogue
 from runloop.errors import RunloopError, VerificationFailed
@@ -170,6 +171,7 @@ class Daemon:
             stack.push_async_callback(self.bus.close)
             self.reachable.watch()
             stack.push_async_callback(self.reachable.close)
+            stack.push_async_callback(self._watch_grants().close)
             self.traces.start()
             stack.push_async_callback(self.traces.close)
             vectors = Embedding(self.kb, lambda: self.settings)
@@ -234,8 +236,22 @@ class Daemon:
             listener.tell(done, of)
 
     def _make_people(self) -> People:
-        self.people = People(self._announce, self._root_of, self._event, self.settings.get("security.approval_wait_ms"))
+        self.people = People(
+            self._announce, self._root_of, self._event, self.settings.get("security.approval_wait_ms"), unreadable=self._unreadable
+        )
         return self.people
+
+    def _watch_grants(self) -> Watcher:
+        """Hear of the grants that other processes give, and gave while there was no daemon."""
+        watcher = Watcher(lambda _paths: self.session.manager.services.grants.look(), self._unwatched, recursive=False)
+        watcher.watch([self.settings.base.state])
+        return watcher
+
+    def _unwatched(self, error: Exception) -> None:
+        logger().error("grants that other processes give are not heard by parked runs: their file is not watched", why=str(error))
+
+    def _unreadable(self, approval_id: str, error: RunloopError) -> None:
+        logger().error("what waits for a person cannot be read", approval_id=approval_id, code=error.code, why=error.message)
 
     def _stalled(self, full: LedgerFull | None) -> None:
         """A full disk holds every run where it is, or there is room again."""

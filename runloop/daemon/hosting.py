@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
@@ -221,25 +221,27 @@ class Hosting:
         if not waking.cancelled() and waking.exception() is None:
             self.start_now(waking.result())
 
-    def granted(self, granted: StandingGrant) -> None:
+    def granted(self, granted: Sequence[StandingGrant]) -> None:
         """Parked runs that ask for what was granted go on as soon as there is a place, and see themselves that it covers that."""
         self._go(self._wake_granted(granted))
 
-    async def _wake_granted(self, granted: StandingGrant) -> None:
-        found: set[str] = set()
-        with suppress(RunloopError):  # what cannot be read waits for the person
-            found = await asyncio.to_thread(self._covered, granted)
-        for run_id in found:
+    async def _wake_granted(self, granted: Sequence[StandingGrant]) -> None:
+        for run_id in await asyncio.to_thread(self._covered, granted):
             stub = self.roster.parking.stubs.get(run_id)
             if stub is not None and not stub.paused:
                 self.wake(run_id)
             elif run_id in self.people.parking:
                 self._granted.add(run_id)
 
-    def _covered(self, granted: StandingGrant) -> set[str]:
-        """The runs, by their roots, that ask for what a grant covers. Blocking."""
-        asking = self.people.asking_for(granted)
-        return {root for root, run_id in asking if granted.is_for(next(self.kb.read_run(run_id)).payload["meta"])}
+    def _covered(self, granted: Sequence[StandingGrant]) -> set[str]:
+        """The runs, by their roots, that ask for what a grant covers; what cannot be read waits for the person. Blocking."""
+        found = set()
+        for root, run_id, might in self.people.asking_for(granted):
+            with suppress(RunloopError):
+                submitted = next(self.kb.read_run(run_id)).payload["meta"]
+                if any(each.is_for(submitted) for each in might):
+                    found.add(root)
+        return found
 
     def _make_ready(self, run_id: str) -> asyncio.Future[Hosted]:
         """Read a queued run back that was left to the ledger; it is the last then of those that are ready."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from runloop.daemon.aside import Aside, Asides
 from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer, in_time
-from runloop.errors import InvalidInput, Where
+from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision
 from runloop.text import CHANGED
@@ -20,7 +20,6 @@ from runloop.text import CHANGED
 if TYPE_CHECKING:
     from runloop.effects.perform.ports import Question
     from runloop.effects.types import CallContext
-    from runloop.errors import RunloopError
     from runloop.events import StoredEvent
     from runloop.events.records import OpenQuestion
     from runloop.runs.grants import StandingGrant
@@ -74,6 +73,8 @@ class People:
     wake: Callable[[str], asyncio.Future[Any] | None] = lambda _root: None
     stalled: Callable[[], bool] = lambda: False
     """Whether the disk is full, so that nothing comes on record."""
+    unreadable: Callable[[str, RunloopError], None] = lambda _name, _why: None
+    """Hears, from any thread, of what waits in a parked run and cannot be read."""
     opened: dict[str, Open] = field(default_factory=dict)
     aside: Asides = field(default_factory=Asides)
     """What waits in parked runs, and in those taken up again that have not come to ask it."""
@@ -123,16 +124,27 @@ class People:
         return len(self.opened) + len(self.aside)
 
     def listing(self, root: str | None = None) -> list[dict[str, Any]]:
-        """What is open, oldest first; of one run and its children. Reads the ledger for parked runs; any thread may call it."""
+        """What is open, oldest first; of one run and its children. Reads the ledger for parked runs; any thread may call it.
+
+        What cannot be read is told, and keeps nobody from the others: it raises where its run is asked for alone.
+        """
         here = [each.shown for each in list(self.opened.values()) if root is None or each.root == root]  # at once: others go on meanwhile
         asked = [(name, each) for name, each in self.aside.items() if name not in self._given and (root is None or each.root == root)]
-        parked = [each.shown(name, self.event(each.event_id)) for name, each in asked]
+        parked = []
+        for name, each in asked:
+            try:
+                parked.append(each.shown(name, self.event(each.event_id)))
+            except RunloopError as error:
+                if root is not None:
+                    raise
+                self.unreadable(name, error)
         return sorted([*here, *parked], key=lambda shown: (shown["asked_ms"], shown["approval_id"]))
 
-    def asking_for(self, granted: StandingGrant) -> list[tuple[str, str]]:
-        """The runs that ask for what a grant may cover, with their roots. Reads the ledger for parked runs; any thread may call it."""
-        asked = (each for each in self.listing() if each["type"] == "approval" and granted.may_answer(each))
-        return [(each["root_run_id"], each["run_id"]) for each in asked]
+    def asking_for(self, granted: Sequence[StandingGrant]) -> list[tuple[str, str, list[StandingGrant]]]:
+        """The runs that ask, by root and id, with the grants that may cover that. Reads the ledger as :meth:`listing`; any thread may call it."""
+        asked = (each for each in self.listing() if each["type"] == "approval")
+        might = ((each["root_run_id"], each["run_id"], [grant for grant in granted if grant.may_answer(each)]) for each in asked)
+        return [found for found in might if found[2]]
 
     async def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
         """Decide; the first answer counts, and it is on record when this returns.

@@ -266,8 +266,8 @@ class ApprovalDesk:
                 self.standing.told.discard(self._look_again)
             del mine, until  # what is raised here knows this frame, and these know the task that it is raised in
 
-    def _look_again(self, _given: StandingGrant | None = None) -> None:
-        """A grant was given: what is asked and covered by it needs no other answer."""
+    def _look_again(self, _given: Sequence[StandingGrant] = ()) -> None:
+        """Grants were given: what is asked and covered by it needs no other answer."""
         for mine in self._open.values():
             self._look_at(mine)
 

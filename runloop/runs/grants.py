@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from hashlib import blake2b
@@ -73,8 +73,10 @@ class StandingGrants:
     """
 
     path: Path | None = None
-    told: set[Callable[[StandingGrant], None]] = field(default_factory=set)
-    """Who wants to hear, in this process, that one was given."""
+    told: set[Callable[[Sequence[StandingGrant]], None]] = field(default_factory=set)
+    """Who wants to hear, in this process, that some were given."""
+    _heard: set[str] = field(default_factory=set)
+    """The ids of those that were told of."""
     _known: tuple[StandingGrant, ...] = ()
     _stamp: tuple[int, int, int] | None = None
 
@@ -106,8 +108,19 @@ class StandingGrants:
         """Add a grant; the same one twice is one."""
         with self._changing() as grants:
             grants[granted.id] = granted
+        self._tell([granted])
+
+    def look(self) -> None:
+        """Tell of what other processes gave since this was called last; the first time of all that there are."""
+        given = self.covering()
+        if new := [each for each in given if each.id not in self._heard]:
+            self._tell(new)
+        self._heard &= {each.id for each in given}
+
+    def _tell(self, given: Sequence[StandingGrant]) -> None:
+        self._heard |= {each.id for each in given}
         for hears in tuple(self.told):
-            hears(granted)
+            hears(given)
 
     def revoke(self, grant_id: str) -> StandingGrant:
         """Take a grant back, from now on. Raises InvalidInput ``grants.unknown``."""

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from runloop.client import Client
 from runloop.config import load
 from runloop.events import NewEvent
 from runloop.kb import Ledger
+from runloop.runs.grants import FILE, StandingGrants
 from runloop.runs.owners import Owner
 
 HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
@@ -532,6 +534,35 @@ async def test_a_parked_run_goes_on_with_what_is_granted_to_another(daemon, scop
     (decided,) = [record["meta"] for record in told if record["kind"] == "approval.decided"]
     assert (decided["by"]["role"], theirs in decided["rationale"]) == ("grant", True)
     assert "run.recovered" not in [record["kind"] for record in records(daemon, not_meant)]
+
+
+@pytest.mark.parametrize("given", ["while it is parked", "while it is in memory", "while there is no daemon"])
+async def test_a_run_goes_on_with_what_another_process_grants(daemon, given):
+    mailing(daemon, parks=60_000 if given == "while it is in memory" else 0)
+    grants = StandingGrants(daemon.state / FILE)
+    async with daemon.client() as link, asyncio.timeout(40):
+        run_id = await submitted(link, "mails", patient=True)
+        while not (asked := await opened(link)):
+            await asyncio.sleep(0.02)
+        await link.ask("answer", approval_id=asked[0]["approval_id"], approved=True, scope="always")
+        assert (await ended(link, run_id))["status"] == "succeeded"
+        (granted,) = grants.all()
+        grants.revoke(granted.id)
+        run_id = await submitted(link, "mails", patient=True)
+        while not await opened(link):
+            await asyncio.sleep(0.02)
+        if given == "while it is parked":
+            await until(link, one_is_parked)
+    if given == "while there is no daemon":
+        daemon.stop()
+    grants.keep(replace(granted, id="of another"))
+    if given == "while there is no daemon":
+        daemon.start()
+    async with daemon.client() as link, asyncio.timeout(40):
+        assert (await ended(link, run_id))["status"] == "succeeded"
+    told = map(json.loads, daemon.rlp("attach", run_id).stdout.splitlines())
+    (decided,) = [record["meta"] for record in told if record["kind"] == "approval.decided"]
+    assert (decided["by"]["role"], "grant of another" in decided["rationale"]) == ("grant", True)
 
 
 async def test_what_waits_is_listed_of_a_run_that_another_one_started_and_of_no_other(daemon):

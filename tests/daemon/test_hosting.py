@@ -155,12 +155,18 @@ async def test_of_the_runs_that_ask_for_what_is_granted_those_that_are_parked_or
 
     hosting, leaving, held = Runs(), Leaves("leaving"), Leaves("held")
     held.paused = True
-    asks = ["waits", "paused", "leaving", "held", "here", "runs_another"]
-    hosting.people.asking_for = lambda _given: [(each, f"child of {each}") for each in asks]
-    hosting.kb.read_run = lambda run_id: iter([SimpleNamespace(payload={"meta": run_id.removeprefix("child of ")})])
+    asks = ["unreadable", "waits", "paused", "leaving", "held", "here", "runs_another"]
+    hosting.people.asking_for = lambda given: [(each, f"child of {each}", given) for each in asks]
+
+    def read_run(run_id):
+        if run_id == "child of unreadable":
+            raise LedgerCorrupt("gone")
+        return iter([SimpleNamespace(payload={"meta": run_id.removeprefix("child of ")})])
+
+    hosting.kb.read_run = read_run
     given = SimpleNamespace(is_for=lambda submitted: submitted != "runs_another")
     hosting.people.parking = {"leaving", "held"}
-    for name in ("waits", "runs_another"):
+    for name in ("unreadable", "waits", "runs_another"):
         hosting.roster.parking.put(Stub(identity(name), "person", 0, None))
     hosting.roster.parking.put(Stub(identity("paused"), "person", 0, None, paused=True))
     parked = [hosting.take(each) for each in (leaving, held)]
@@ -168,14 +174,14 @@ async def test_of_the_runs_that_ask_for_what_is_granted_those_that_are_parked_or
     hosting.max_runs = 2
     hosting.pump()
     hosting.max_runs = 0
-    hosting.granted(given)
+    hosting.granted([given])
     await asyncio.gather(*hosting._tasks)
     assert list(hosting.roster.returning) == ["waits"]
     for each in parked:
         each.run.ends.set()
         await each.task
     assert list(hosting.roster.returning) == ["waits", "leaving"]
-    assert list(hosting.roster.parking.stubs) == ["runs_another", "paused", "held"]
+    assert list(hosting.roster.parking.stubs) == ["unreadable", "runs_another", "paused", "held"]
 
 
 @pytest.mark.parametrize(

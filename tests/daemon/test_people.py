@@ -13,7 +13,7 @@ from runloop.daemon.people import Answer, People, Person
 from runloop.effects.perform.ports import PersonAnswer, Question
 from runloop.errors import InvalidInput
 from runloop.events.records import OpenQuestion
-from runloop.kb.errors import LedgerFull
+from runloop.kb.errors import LedgerCorrupt, LedgerFull
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision, ApprovalRequest
 from runloop.text import CHANGED, GATE
@@ -105,6 +105,25 @@ async def test_what_is_asked_stays_open_while_its_run_is_put_aside_and_the_answe
     runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
     assert (await answering)["approval_id"] == ASKED.approval_id
     assert (runs.people.open_count, runs.states) == (0, ["open", "closed"])
+
+
+async def test_a_question_that_cannot_be_read_keeps_nobody_from_the_others_and_is_told(runs):
+    def event(event_id):
+        if event_id == 8:
+            raise LedgerCorrupt("gone")
+        return runs.event(event_id)
+
+    told = []
+    runs.people.event, runs.people.unreadable = event, lambda name, why: told.append((name, why.code))
+    runs.people.put_aside("broken", [OpenQuestion("broken/b/1/1", 8, "approval", None)])
+    runs.people.put_aside("run", [question()])
+    assert [each["approval_id"] for each in runs.people.listing()] == [ASKED.approval_id]
+    grants = [SimpleNamespace(may_answer=lambda _asked, may=may: may) for may in (True, False)]
+    assert runs.people.asking_for(grants) == [("run", "run", grants[:1])]
+    assert runs.people.asking_for(grants[1:]) == []
+    assert set(told) == {("broken/b/1/1", "ledger.corrupt")}
+    with pytest.raises(LedgerCorrupt):
+        runs.people.listing("broken")
 
 
 @pytest.mark.parametrize("parked", [False, True])

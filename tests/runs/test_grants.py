@@ -37,6 +37,25 @@ def test_a_grant_survives_the_process_and_is_for_this_user_alone(kept):
     assert [path.name for path in kept.path.parent.iterdir()] == ["grants.json"]
 
 
+def test_who_looks_hears_once_of_each_grant_that_another_process_gave(kept):
+    told, other = [], StandingGrants(kept.path)
+    kept.told.add(lambda given: told.append([each.id for each in given]))
+    mine = replace(GIVEN, id="mine")
+    theirs = [replace(GIVEN, id=name) for name in ("before", "later", "last")]
+    other.keep(theirs[0])
+    kept.look()
+    kept.keep(mine)
+    for given in theirs[1:]:
+        other.keep(given)
+    kept.look()
+    kept.look()
+    other.revoke("later")
+    kept.look()
+    other.keep(theirs[1])
+    kept.look()
+    assert told == [["before"], ["mine"], ["later", "last"], ["later"]]
+
+
 SHOWN = {"action": "files.write", "agent": "one", "opening_name": "post", "recipients": ["/a"], "scopes": ["once", "opening", "always"]}
 
 
