@@ -141,7 +141,7 @@ class People:
         return sorted([*here, *parked], key=lambda shown: (shown["asked_ms"], shown["approval_id"]))
 
     def asking_for(self, granted: Sequence[StandingGrant]) -> list[tuple[str, str, list[StandingGrant]]]:
-        """The runs that ask, by root and id, with the grants that may cover it. Reads the ledger for parked runs; any thread may call it."""
+        """The runs that ask, by root and id, with grants that may cover it. Reads the ledger for parked runs; any thread may call it."""
         asked = (each for each in self.listing() if each["type"] == "approval")
         might = ((each["root_run_id"], each["run_id"], [grant for grant in granted if grant.may_answer(each)]) for each in asked)
         return [found for found in might if found[2]]
