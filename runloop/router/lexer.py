@@ -13,10 +13,13 @@ from runloop.patterns import lazy
 MAX_DEPTH = 40
 
 _REDIRECTING = frozenset("<>&0123456789")
+_BEFORE_A_COMMAND = frozenset("! { if then elif else while until do time".split())
 
 _WORDS_ONLY = re.compile(r"[^'\"\\$`|&;<>()#\n\0]*")
 _PLAIN = re.compile(r"[^\s'\"\\$`|&;<>()#]+")
 _IN_DOUBLE = lazy(r"[^\"\\$`]+")
+_IN_BRACES = lazy(r"[^}'\"\\$`]+")
+_IN_ANSI_C = lazy(r"'((?:[^'\\]|\\.)*)'?", re.DOTALL)
 _SPACE = re.compile(r"(?:[ \t\r\f\v\0]|\\\n|(?!\n)\s)+")
 _CONTROL = lazy(r"&&|\|\||;;&|;;|;&|\|&|&(?!>)|[|;]")
 _REDIRECT = lazy(r"[0-9]*(?:<<<|<<-?|<>|<&|>&|>>|>\||[<>](?!\())|&>>?")
@@ -90,8 +93,8 @@ class _Reader:
         self.at = 0
         self.script = Script()
         self.arithmetic = 0
-        self.cases = 0  # that are open
-        self.waiting: list[tuple[Command, str, bool]] = []  # here-documents whose body follows the line
+        self.cases = 0  # that are open within the innermost commands
+        self.waiting: list[tuple[Command, Word, bool]] = []  # here-documents whose body follows the line
         self.end: str | None = None  # what closes the innermost commands
 
     def find(self, char: str) -> int:
@@ -102,20 +105,20 @@ class _Reader:
         """Read commands up to and with ``end``."""
         text, size = self.text, len(self.text)
         current = Command("", depth)
-        outer_end, self.end = self.end, end
+        outer, (self.end, self.cases) = (self.end, self.cases), (end, 0)
         while self.at < size:
             char = text[self.at]
-            if char == end:
+            if char == end and not (char == ")" and self.cases + _opened(current) > 0):
                 break
             if self.skip(char):
                 continue
             if char == "\n":
                 self.at += 1
                 current = self.finish(current, "\n", collect=collect)
-                self.here_documents()
+                self.here_documents(depth)
             elif char == ")":
                 self.at += 1  # after the pattern of a case, which is no command
-                pattern = self.cases > 0 and "case" not in [word.text for word in current.words[:2]]
+                pattern = self.cases > 0 and _opened(current) <= 0
                 current = self.finish(current, ")", collect=collect and not pattern)
             elif char == "(" and (self.grouping or not current.words):
                 self.at += 1
@@ -132,7 +135,7 @@ class _Reader:
                 current = self.take_word(current, depth)
         self.script.ended = current.joined in (";", "&") and not (current.words or current.assignments)
         self.finish(current, "", collect=collect)
-        self.end = outer_end
+        self.end, self.cases = outer
         if end is not None:
             if self.at >= size:
                 self.script.marks.add("unbalanced")
@@ -140,8 +143,7 @@ class _Reader:
 
     def finish(self, command: Command, joined: str, *, collect: bool) -> Command:
         """Keep the command unless it is empty, and begin the next."""
-        leading = [word.text for word in command.words[:2]]
-        self.cases += ("case" in leading) - (leading[:1] == ["esac"])
+        self.cases += _opened(command)
         if collect and (command.words or command.assignments or command.redirects):
             self.script.commands.append(command)
         return Command(joined, command.depth)
@@ -179,10 +181,10 @@ class _Reader:
             current.inputs.append(target.text)
         elif operator.endswith(("<<", "<<-")) and target and not self.arithmetic:
             self.script.marks.add("heredoc")
-            self.waiting.append((current, target.text, operator.endswith("-")))
+            self.waiting.append((current, target, operator.endswith("-")))
 
-    def here_documents(self) -> None:
-        """The bodies of the here-documents that the line before announced."""
+    def here_documents(self, depth: int) -> None:
+        """The bodies of the here-documents that the line before announced; what stands in them expands where no quote forbids it."""
         for command, delimiter, strip in self.waiting:
             lines = []
             while self.at < len(self.text):
@@ -190,11 +192,21 @@ class _Reader:
                 line = self.text[self.at :] if end < 0 else self.text[self.at : end]
                 self.at = len(self.text) if end < 0 else end + 1
                 line = line.lstrip("\t") if strip else line
-                if line == delimiter:
+                if line == delimiter.text:
                     break
                 lines.append(line)
             command.inputs.append("\n".join(lines))
+            if not delimiter.quoted:
+                self.within(command.inputs[-1], depth)
         self.waiting = []
+
+    def within(self, body: str, depth: int) -> None:
+        """The commands that stand in a here-document."""
+        reader = _Reader(body, grouping=self.grouping)
+        while reader.at < len(body) and depth < MAX_DEPTH:  # a double quote is a character like others there
+            reader.double([], depth + 1)
+        self.script.commands += reader.script.commands
+        self.script.marks |= reader.script.marks - {"unbalanced"}
 
     def nested(self, end: str, depth: int, *, collect: bool = True) -> None:
         """Commands within; too deep, they are left unread."""
@@ -216,7 +228,7 @@ class _Reader:
                 expands |= self.quotation(char, parts, depth)
             elif self.expands_here(start):
                 quoted |= text.startswith(("$'", '$"'), self.at)
-                parts.append(self.expansion(depth))
+                parts.append(self.expansion(depth, quotes=True))
                 expands = True
             elif char == "(" and self.at > start and not text.startswith("()", self.at):
                 parts.append(char)
@@ -285,8 +297,11 @@ class _Reader:
         self.script.marks.add("unbalanced")
         return expands
 
-    def expansion(self, depth: int) -> str:
-        """A ``$``, a backquote or ``<(`` and what it expands: commands are read, the rest is text as typed."""
+    def expansion(self, depth: int, *, quotes: bool = False) -> str:
+        """A ``$``, a backquote or ``<(`` and what it expands: commands are read, the rest is text as typed.
+
+        ``quotes``: whether quotes count here, which within double ones they do not.
+        """
         text, start = self.text, self.at
         if text[start] in "<>":
             self.at += 2
@@ -305,12 +320,12 @@ class _Reader:
             self.arithmetic -= arithmetic
         elif text.startswith("${", start):
             self.at += 2
-            end = self.find("}")
-            self.script.marks.add("variable" if end >= 0 else "unbalanced")
-            self.at = end + 1 if end >= 0 else len(text)
-        elif text.startswith(("$'", '$"'), start):
+            self.braced(depth + 1, quotes=quotes)
+        elif quotes and text.startswith("$'", start):
+            return self.ansi_c()
+        elif quotes and text.startswith('$"', start):
             self.at += 1
-            return self.single() if text[self.at] == "'" else ""
+            return ""
         elif variable := _VARIABLE.match(text, start):
             self.at = variable.end()
             if not variable[0][1:].isdigit():
@@ -318,3 +333,46 @@ class _Reader:
         else:
             self.at += 1
         return text[start : self.at]
+
+    def ansi_c(self) -> str:
+        """What stands between ``$'`` and the quote that no backslash is before."""
+        self.at += 1
+        inner = _IN_ANSI_C.match(self.text, self.at)
+        assert inner is not None  # noqa: S101 - a quote stands here
+        self.at = inner.end()
+        if inner.end(1) == inner.end():
+            self.script.marks.add("unbalanced")
+        return str(inner[1])
+
+    def braced(self, depth: int, *, quotes: bool) -> None:
+        """What follows ``${`` up to and with its ``}``."""
+        text, size = self.text, len(self.text)
+        while self.at < size and depth < MAX_DEPTH:
+            char = text[self.at]
+            if char == "}":
+                self.at += 1
+                self.script.marks.add("variable")
+                return
+            if inner := _IN_BRACES.match(text, self.at):
+                self.at = inner.end()
+            elif char == "\\":
+                self.at += 2
+            elif char == '"':
+                self.at += 1
+                self.double([], depth)
+            elif char == "'":
+                if quotes:
+                    self.single()
+                else:
+                    self.at += 1
+            else:
+                self.expansion(depth, quotes=quotes)
+        self.script.marks.add("unbalanced")
+        self.at = size
+
+
+def _opened(command: Command) -> int:
+    """1 for a command that begins a ``case``, -1 for one that ends one."""
+    words = [word.text for word in command.words]
+    first = next((at for at, word in enumerate(words) if word not in _BEFORE_A_COMMAND), 0)
+    return (words[first : first + 3 : 2] == ["case", "in"]) - (words[first : first + 1] == ["esac"])

@@ -91,6 +91,8 @@ def started(text: str, aliases: Mapping[str, str], layers: int = MAX_LAYERS, roo
             name, _, value = assignment.text.partition("=")
             variables[name] = value
         argv = _expanded(command, variables, room)
+        if argv[:1] == ("for",) and argv[2:3] == ("in",):
+            variables[argv[1]] = " ".join(argv[3:])  # whatever it is in turn
         for inner in _layers(argv, aliases, layers, room):
             yield command.joined, inner
         for script in _scripts(argv, command, before):

@@ -106,6 +106,17 @@ PATTERNS = ["rm -rf /"]
         "w",
         "sudo wipe",
         "wipe --one-file-system",
+        'echo "$\'"; rm -rf /; echo "\'"',
+        "echo $'it\\'s'; rm -rf /; echo 'x'",
+        "cat <<E\nnow $(rm -rf /)\nE",
+        'cat <<E\nan open quote" `rm -rf /`\nE',
+        "echo $(case x in x) rm -rf /;; esac)",
+        "echo $(if ! case x in y) a;; x) rm -rf /;; esac; then b; fi)",
+        "echo $(echo case in); rm -rf /",
+        "echo ${X:-$(rm -rf /)}",
+        'echo "${X:-a\'b $(rm -rf /)}"',
+        "echo ${X:-'}'\\}\"}\"}; rm -rf /",
+        "for x in /home /; do rm -rf $x; done",
     ],
 )
 def test_a_denied_command_is_found_however_it_is_written(line):
@@ -208,6 +219,11 @@ def test_an_alias_of_itself_ends():
         "ssh host ls /",
         "rm -rf /home/ada/..",
         "case $1 in rm) echo -rf /;; esac",
+        "cat <<'E'\n$(rm -rf /)\nE",
+        "cat <<E\n\\$(rm -rf /)\nE",
+        "echo '${X:-$(rm -rf /)}'",
+        "for x in a b; do rm -rf $x; done",
+        "for x; do rm -rf $x; done /",
     ],
 )
 def test_commands_that_only_carry_the_words_are_not_denied(line):

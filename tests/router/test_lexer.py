@@ -84,12 +84,14 @@ def test_here_documents_are_no_commands():
     assert read("cat <<E\nnever closed").commands[0].inputs == ["never closed"]
 
 
-@pytest.mark.parametrize("text", ["'", '"', "$(", "`", "${", "(", '"$(', "a=("])
+@pytest.mark.parametrize("text", ["'", '"', "$(", "`", "${", "(", '"$(', "a=(", "$'a\\'", "${a:-'}", "${" * (MAX_DEPTH + 1) + "}"])
 def test_what_is_not_closed_is_marked(text):
     assert "unbalanced" in read(text).marks
 
 
-@pytest.mark.parametrize("text", ["''", '""', "$()", "``", "${}", "()", "it is", "a=()"])
+@pytest.mark.parametrize(
+    "text", ["''", '""', "$()", "``", "${}", "()", "it is", "a=()", "$'\\''", '"$\'"', '"${a:-\'}"', "cat <<E\nit's $(5\nE"]
+)
 def test_what_is_closed_is_not(text):
     assert "unbalanced" not in read(text).marks
 
