@@ -100,11 +100,13 @@ class Client:
             if (says := place.starting) is not None:  # it would not answer
                 silent, doing = place.socket, says
                 continue
-            role, token = self._credentials(place)
-            if place.of_the_machine and token is None and self._wanted is None:
-                others = place.socket
-                continue
             try:
+                if self._token is None and self._wanted in {None, OPERATOR} and place.is_without_token:
+                    await self._wake(place)
+                role, token = self._credentials(place)
+                if place.of_the_machine and token is None and self._wanted is None:
+                    others = place.socket
+                    continue
                 found = await self._greeted(place, role, token)
             except RunloopError as error:
                 if error.code not in _NOBODY:
@@ -121,6 +123,10 @@ class Client:
                 message, hint = f"{message} yet: {doing}", "`rlp up --wait` returns when it does"
             raise Unavailable(message, code="daemon.unavailable", where=Where(file=str(silent)), hint=hint)
         raise _nobody([place.socket for place in tried if place.socket != others], others)
+
+    async def _wake(self, place: Place) -> None:
+        """Be welcomed once as a client: a daemon that the first connection starts makes its token before that."""
+        await (await self._greeted(place, CLIENT, None)).close()
 
     async def _greeted(self, place: Place, role: str, token: str | None) -> BusClient:
         """A connection; as client where the token that was found is another daemon's, and nobody asked for a role."""

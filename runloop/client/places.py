@@ -37,6 +37,17 @@ class Place:
         return found, "" if found is not None else f"there is no token file {self.token}"
 
     @property
+    def is_without_token(self) -> bool:
+        """Whether nobody has made the token yet, as far as this process may look."""
+        try:
+            self.token.lstat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    @property
     def is_there(self) -> bool:
         """Whether to try it: what is set is always tried, else there is a socket that this process may see."""
         try:

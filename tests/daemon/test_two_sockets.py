@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -141,3 +142,20 @@ def test_a_daemon_that_systemd_opened_sockets_for_makes_the_others_and_leaves_th
         del here.env["XDG_RUNTIME_DIR"]
         assert (at_login.returncode, here.rlp("status").returncode, here.stop()) == (0, 0, 0)
     assert [name for name, place in places.items() if place.exists()] == opened
+
+
+@pytest.mark.parametrize("wanted", [None, "operator"])
+async def test_who_starts_a_daemon_by_connecting_is_its_operator_though_it_makes_the_token_only_now(here, wanted):
+    here.socket.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(here.socket))
+        listening.listen()
+
+        def start():
+            select.select([listening], [], [])
+            return here.start(through=[sys.executable, "-c", AS_SYSTEMD, str(listening.fileno())], given=[listening.fileno()])
+
+        started = asyncio.create_task(asyncio.to_thread(start))
+        async with here.connection(role=wanted) as client:
+            assert (client.role, client.socket) == ("operator", here.socket)
+        assert (await started)["ready"] is True
