@@ -79,13 +79,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.theme is not None:
         flags["ui.theme"] = options.theme
     settings = context.settings(flags)
-    if options.web:
+    desk = KnowledgeDesk()
+    command = _again(options) if options.web else []
+    feed = _feed(options, settings, desk)  # what is wrong with it is said here, not to a browser
+    if command:
         from runloop.tui.web import serve
 
-        serve(_again(options), options.port)
+        serve(command, options.port)
         return EXIT_OK
-    desk = KnowledgeDesk()
-    feed = _feed(options, settings, desk)
     if options.plain:
         from runloop.tui.plain import follow
 

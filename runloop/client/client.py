@@ -101,9 +101,7 @@ class Client:
                 silent, doing = place.socket, says
                 continue
             try:
-                if self._token is None and self._wanted in {None, OPERATOR} and place.is_without_token:
-                    await self._wake(place)
-                role, token = self._credentials(place)
+                role, token = await self._credentials(place)
                 if place.of_the_machine and token is None and self._wanted is None:
                     others = place.socket
                     continue
@@ -124,10 +122,6 @@ class Client:
             raise Unavailable(message, code="daemon.unavailable", where=Where(file=str(silent)), hint=hint)
         raise _nobody([place.socket for place in tried if place.socket != others], others)
 
-    async def _wake(self, place: Place) -> None:
-        """Be welcomed once as a client: a daemon that the first connection starts makes its token before that."""
-        await (await self._greeted(place, CLIENT, None)).close()
-
     async def _greeted(self, place: Place, role: str, token: str | None) -> BusClient:
         """A connection; as client where the token that was found is another daemon's, and nobody asked for a role."""
         options: dict[str, Any] = {"name": self._name, "reconnect_s": self._reconnect_s, "others": place.explicit or place.of_the_machine}
@@ -139,14 +133,16 @@ class Client:
         self._no_token = f"the token in {place.token} is not that of the daemon at {place.socket}"
         return await BusClient.connect(place.socket, CLIENT, None, **options)
 
-    def _credentials(self, place: Place) -> tuple[str, str | None]:
-        """The role to ask for at a place, and what proves it."""
+    async def _credentials(self, place: Place) -> tuple[str, str | None]:
+        """The role to ask for at a place, and what proves it; raises as :meth:`_greeted`."""
         if self._token is not None:
             return self._wanted or OPERATOR, self._token
         if self.agent is not None:
             return AGENT, os.environ.get(AGENT_TOKEN) or self._token_of_agent(place, self.agent)
         if self._wanted is not None and self._wanted != OPERATOR:
             return self._wanted, None
+        if place.is_without_token:  # a daemon that the first connection starts has made it when it welcomes that
+            await (await self._greeted(place, CLIENT, None)).close()
         found, self._no_token = place.read_token()
         return self._wanted or (CLIENT if found is None else OPERATOR), found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
@@ -18,6 +19,7 @@ from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
+    from textual_serve.app_service import AppService
 
 HOST: Final = "127.0.0.1"
 _POLICY: Final = (
@@ -73,6 +75,23 @@ class Guarded(Server):
         app = web.Application(middlewares=[self._guard()])
         app.add_subapp(self._root, await super()._make_app())
         return app
+
+    async def _process_messages(self, websocket: web.WebSocketResponse, app_service: AppService) -> None:
+        """As Textual's server, until the screen is over: one that never began or was killed says nothing of its end to the page."""
+        screen = app_service._task  # noqa: SLF001 - it has no other sign of its end
+        assert screen is not None  # noqa: S101 - it was started
+
+        async def end() -> None:
+            await asyncio.wait([screen])
+            await websocket.close()
+
+        ending = asyncio.create_task(end())
+        try:
+            await super()._process_messages(websocket, app_service)
+        finally:
+            if not screen.done():
+                ending.cancel()
+            await asyncio.wait([ending])
 
     def _guard(self) -> Middleware:
         @web.middleware

@@ -137,6 +137,16 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    async def resize(self, width, height):
+        """Give the window another size, once; how far below it the document reaches after it was drawn, in pixels."""
+        await self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        drawn = f"""new Promise(done => {{
+            const below = () => document.documentElement.scrollHeight - innerHeight;
+            const look = () => innerHeight == {height} ? done(below()) : requestAnimationFrame(look);
+            requestAnimationFrame(() => requestAnimationFrame(look));
+        }})"""
+        return (await self.call("Runtime.evaluate", expression=drawn, awaitPromise=True))["result"]["value"]
+
     async def picture(self, path):
         """What is seen, as a PNG file."""
         Path(path).write_bytes(base64.b64decode((await self.call("Page.captureScreenshot", format="png"))["data"]))

@@ -7,15 +7,17 @@ import re
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import browser
 import pytest
-from aiohttp import ClientSession, CookieJar, DummyCookieJar, web
+from aiohttp import ClientSession, CookieJar, DummyCookieJar, WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from runloop.cli import agtop
 from runloop.tui.web import HOST, Guarded
 
+LETTER = Path(__file__).parent.parent / "data" / "tui" / "letter.ndjson"
 TOKEN = "t" * 43
 ROUTES = ["/", "/ws", "/static/js/textual.js", "/download/x", "/nothing"]
 
@@ -125,6 +127,17 @@ def test_a_port_where_nobody_can_listen_is_refused_before_an_address_is_printed(
     assert (out, err.splitlines()[0].startswith(f"error[tui.port]: nothing can listen at port {number} of this machine: ")) == ("", True)
 
 
+def test_what_cannot_be_shown_is_refused_before_an_address_is_printed(capsys, tmp_path):
+    assert agtop.main(["--web", "--input", str(tmp_path / "none")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, "error[tui.input]: " in err) == ("", True)
+
+
+async def test_a_page_whose_screen_never_began_or_was_killed_is_told_that_it_ended(site, capfd):
+    async with site.ws_connect(f"{site.guarded._root}/ws", headers=cookie(site)) as page:
+        assert (await page.receive(60)).type is WSMsgType.CLOSE
+
+
 @contextlib.asynccontextmanager
 async def served(env, *arguments):
     """`agtop --web` as a process; the address that it printed."""
@@ -161,3 +174,11 @@ async def test_in_a_browser_a_person_reads_a_mail_and_approves_it_and_it_is_in_t
     assert "the pier is repaired" in mail.read_text()
     async with mailing.client() as link:
         assert [run["state"] for run in (await link.ask("list"))["runs"]] == ["succeeded"]
+
+
+@pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium is installed: apt-get install chromium")
+async def test_in_a_browser_a_window_of_another_size_shows_the_whole_screen_at_once(tmp_path):
+    async with served({**os.environ, "HOME": str(tmp_path)}, "--input", str(LETTER)) as address, browser.opened() as page:
+        assert await page.go(address) == 200
+        await page.shows("letter")
+        assert [await page.resize(width, height) for width, height in ((640, 420), (1600, 900))] == [0, 0]
