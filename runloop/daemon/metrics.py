@@ -49,7 +49,7 @@ _HELP = {
     "runs_succeeded_total": "Runs that succeeded.",
     "tokens_completion_total": "Tokens of answers.",
     "tokens_prompt_total": "Tokens of prompts.",
-    "traces_events_behind": "Events that were not looked at for traces.",
+    "traces_events_behind": "Events whose spans have not gone out.",
     "traces_spans_dropped_total": "Spans that the receiver refused for good.",
     "traces_spans_sent_total": "Spans that the receiver took.",
     "usd_micros_total": "Known cost of model calls, in millionths of a dollar.",

@@ -1,7 +1,9 @@
 """Traces as a receiver of OTLP over HTTP sees them: a real one, a real daemon, and the same spans whatever happens to either."""
 
+import errno
 import importlib.util
 import json
+import os
 import signal
 import socket
 import sys
@@ -13,8 +15,9 @@ import pytest
 from runloop.config import load
 from runloop.daemon.traces import exporting
 from runloop.daemon.traces.exporting import FILE, Exporting
-from runloop.daemon.traces.span import exported
-from runloop.errors import InvalidInput
+from runloop.daemon.traces.otlp import Otlp
+from runloop.daemon.traces.span import Span, exported
+from runloop.errors import InvalidInput, Unavailable
 from runloop.events.traceparent import Origin, origin_of
 
 SECRET = "sk-nobody-may-see-this-0123456789"
@@ -225,6 +228,8 @@ async def test_a_receiver_in_trouble_is_told_and_gets_everything_afterwards(trac
     assert (problems[0]["what"], problems[0]["error"]["code"]) == ("traces", "traces.unreachable")
     assert "status 401" in problems[0]["error"]["message"]
     assert "[traces.unreachable]\n" in daemon.rlp("status", "--table").stdout
+    async with daemon.client() as link:
+        assert (await link.ask("metrics"))["snapshot"]["gauges"]["traces_events_behind"] > 0
     receiver.control("/_answer", {"status": 200})
     assert len(spans(receiver, 3)) == 3
 
@@ -242,6 +247,37 @@ async def test_spans_that_are_refused_for_good_do_not_hold_up_the_others(traced,
     async with daemon.client() as link:
         counters = (await link.ask("metrics"))["snapshot"]["counters"]
     assert counters["traces_spans_dropped_total"] > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent", "rejected", "why"),
+    [
+        ({"status": 200}, "taken", 0, ""),
+        ({"status": 200, "rejects": 2}, "taken", 2, "the receiver says 'too many'"),
+        ({"status": 200, "rejects": 99}, "taken", 3, "the receiver says 'too many'"),
+        ({"status": 302}, "later", 0, "the receiver answers with status 302"),
+        ({"status": 400}, "refused", 0, "the receiver answers with status 400"),
+    ],
+)
+def test_what_a_receiver_says_of_the_spans_counts(receiver, answer, sent, rejected, why):
+    receiver.control("/_answer", answer)
+    otlp = Otlp(receiver.url, "a ledger", "0")
+    assert otlp.send([Span(f"span {number}", 1, number, None, 0, 1, {}) for number in (1, 2, 3)]) == sent
+    assert (otlp.rejected, otlp.why) == (rejected, why)
+
+
+def test_what_kept_spans_from_a_receiver_is_told_in_its_own_words(unused_port, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    otlp = Otlp(f"http://127.0.0.1:{unused_port}", "a ledger", "0")
+    assert otlp.send([Span("span", 1, 1, None, 0, 1, {})]) == "later"
+    assert otlp.why == os.strerror(errno.ECONNREFUSED)
+
+
+def test_the_newest_reason_is_told_also_of_the_same_kind(kb, settings):
+    following = Exporting(kb, settings)
+    for why in ("refused", "status 401"):
+        following._trouble(Unavailable(why, code="traces.unreachable"))
+    assert following.problem.error.message == "status 401"
 
 
 async def test_a_share_of_the_traces_can_be_exported(traced, receiver):

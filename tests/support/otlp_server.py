@@ -4,7 +4,7 @@ Usage: python tests/support/otlp_server.py [--port N]     prints its port; ends 
   POST /v1/traces           spans
   GET  /_spans?least=N      every span so far as JSON, as soon as there are that many
   GET  /_refused?least=N    how many requests were not taken, as soon as there are that many
-  POST /_answer             {"status": 503}: answer so from now on, and take nothing; 200 takes them again
+  POST /_answer             {"status": 503}: answer so from now on, and take nothing; 200 takes them again, all but {"rejects": 2}
   GET  /_headers            the headers of the last request with spans
 """
 
@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 CHANGED = threading.Condition()
 SPANS: list[dict] = []
-STATE = {"status": 200, "refused": 0, "headers": {}}
+STATE = {"status": 200, "rejects": 0, "refused": 0, "headers": {}}
 
 
 def plain(value):
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with CHANGED:
             if self.path == "/_answer":
-                STATE["status"] = json.loads(body)["status"]
+                STATE.update({"rejects": 0, **json.loads(body)})
                 return self.send(200, b"{}")
             if self.path != "/v1/traces" or self.headers["Content-Type"] != "application/x-protobuf":
                 return self.send(404, b"")
@@ -73,7 +73,11 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 STATE["refused"] += 1
             CHANGED.notify_all()
-            return self.send(STATE["status"], ExportTraceServiceResponse().SerializeToString())
+            answer = ExportTraceServiceResponse()
+            if STATE["rejects"]:
+                answer.partial_success.rejected_spans = STATE["rejects"]
+                answer.partial_success.error_message = "too many"
+            return self.send(STATE["status"], answer.SerializeToString(), "application/x-protobuf")
 
     def do_GET(self):
         parts = urlsplit(self.path)
@@ -87,8 +91,9 @@ class Handler(BaseHTTPRequestHandler):
                 return self.send(200, json.dumps(STATE["refused"]).encode())
             return self.send(200, json.dumps(STATE["headers"]).encode())
 
-    def send(self, status, content):
+    def send(self, status, content, kind="application/json"):
         self.send_response(status)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

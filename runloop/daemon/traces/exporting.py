@@ -53,7 +53,7 @@ class Exporting:
         self._otlp: Otlp | None = None
         self._telling = Telling(self._sampling, self._past, kb.ledger.blob, kb.redactor.text)
         self._thread: threading.Thread | None = None
-        self._read_to = 0
+        self._read_to = self._sent_to = 0
         self._waiting: list[Span] = []
         self.sent = self.dropped = 0
         self.problem: Problem | None = None
@@ -82,8 +82,8 @@ class Exporting:
 
     @property
     def behind(self) -> int:
-        """Events of the ledger that were not looked at."""
-        return self._kb.ledger.head().id - self._read_to
+        """Events of the ledger whose spans have not gone out."""
+        return self._kb.ledger.head().id - self._sent_to
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,7 +99,7 @@ class Exporting:
         try:
             if self._otlp is None:
                 self._otlp = _sender()(self._endpoint, self._kb.ledger.id, __version__)
-            while not self._over.is_set() and (self._waiting or self.behind):
+            while not self._over.is_set() and self.behind:
                 self._send(self._otlp)
         except RunloopError as error:
             self._trouble(error)
@@ -128,18 +128,19 @@ class Exporting:
                     f"spans cannot be handed over: {otlp.why}",
                     code="traces.unreachable",
                     where=Where(key="observability.traces.otlp_endpoint"),
-                    hint="start a receiver of OTLP over HTTP there; what happens meanwhile goes out when it answers",
+                    hint="start a receiver of OTLP over HTTP there; a key goes into OTEL_EXPORTER_OTLP_HEADERS, the file of an authority "
+                    "of your own into OTEL_EXPORTER_OTLP_CERTIFICATE; what happens meanwhile goes out when it answers",
                 )
-            if sent == "refused":
-                self.dropped += len(self._waiting)
-                logger().error("spans were refused, and are dropped", spans=len(self._waiting), why=otlp.why)
-            else:
-                self.sent += len(self._waiting)
+            dropped = len(self._waiting) if sent == "refused" else otlp.rejected
+            if dropped:
+                logger().error("spans were refused, and are dropped", spans=dropped, why=otlp.why)
+            self.dropped += dropped
+            self.sent += len(self._waiting) - dropped
             self._waiting = []
         self._note()
 
     def _trouble(self, error: RunloopError, cause: Exception | None = None) -> None:
-        if not self._over.is_set() and (self.problem is None or self.problem.error.code != error.code):
+        if not self._over.is_set() and (self.problem is None or self.problem.error.message != error.message):
             logger().warning("traces are not exported", code=error.code, why=error.message, hint=error.hint, exc_info=cause)
             self.problem = Problem("traces", self._endpoint or "observability.traces", error, clock_ms(), kept=None)
 
@@ -162,6 +163,7 @@ class Exporting:
         fresh = Path(f"{self._place}.new")
         fresh.write_text(json.dumps({"ledger": self._kb.ledger.id, "read_to": self._read_to}))
         os.replace(fresh, self._place)  # noqa: PTH105 - all of it or nothing
+        self._sent_to = self._read_to
 
 
 def _sender() -> type[Otlp]:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import requests
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -23,6 +25,8 @@ Sent = Literal["taken", "refused", "later"]
 
 _FOR_EVER: Final = frozenset({400, 413, 422})
 """Answers after which the same spans would be refused again."""
+_REDIRECTIONS: Final = 300
+"""Answers from here on take nothing, though the library counts some as success."""
 _SENDING_LOGGER: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _KINDS: Final = {"internal": trace.SpanKind.INTERNAL, "client": trace.SpanKind.CLIENT, "server": trace.SpanKind.SERVER}
 _MS: Final = 1_000_000
@@ -36,18 +40,16 @@ def address(endpoint: str | None) -> str | None:
 
 
 class Otlp:
-    """Sends spans; blocking, from one thread. ``why`` is what was wrong with the last ones.
+    """Sends spans; blocking, from one thread. ``why`` is what was wrong with the last ones, ``rejected`` how many of those taken were not.
 
     ``instance`` tells this source of spans from others.
     """
 
     def __init__(self, endpoint: str | None, instance: str, version: str) -> None:
-        self.why = ""
-        self._statuses: list[int] = []
-        session = requests.Session()
-        session.max_redirects = 0  # it would go on as a GET, and be taken for sent
-        session.hooks["response"].append(lambda response, *_args, **_more: self._statuses.append(response.status_code))
-        self._exporter = OTLPSpanExporter(address(endpoint), session=session)
+        self.why, self.rejected = "", 0
+        self._session = _Session()
+        self._session.max_redirects = 0  # it would go on as a GET, and be taken for sent
+        self._exporter = OTLPSpanExporter(address(endpoint), session=self._session)
         log = logging.getLogger(_SENDING_LOGGER)
         log.propagate = False  # `why` is told once, by who asked
         log.handlers[:] = [_Saying(self)]
@@ -65,13 +67,18 @@ class Otlp:
         self._made.spans.clear()
         for span in spans:
             self._make(span)
-        self._statuses.clear()
-        if self._exporter.export(self._made.spans) is SpanExportResult.SUCCESS:
+        self.why, self.rejected = "", 0
+        self._session.forget()
+        exported = self._exporter.export(self._made.spans) is SpanExportResult.SUCCESS
+        answer = self._session.answer
+        if answer is None:
+            self.why = self.why if self._session.error is None else _cause(self._session.error)
+            return "later"
+        if exported and answer.status_code < _REDIRECTIONS:
+            self.rejected, self.why = _rejected(answer, len(spans))
             return "taken"
-        status = self._statuses[-1] if self._statuses else None
-        if status is not None:
-            self.why = f"the receiver answers with status {status}"
-        return "refused" if status in _FOR_EVER else "later"
+        self.why = f"the receiver answers with status {answer.status_code}"
+        return "refused" if answer.status_code in _FOR_EVER else "later"
 
     def close(self) -> None:
         """Send nothing more; what is being sent is given up at its next try."""
@@ -98,6 +105,45 @@ class Otlp:
 
 def _context(trace_id: int, span_id: int, *, remote: bool = False) -> trace.SpanContext:
     return trace.SpanContext(trace_id, span_id, is_remote=remote, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+
+
+def _rejected(answer: requests.Response, spans: int) -> tuple[int, str]:
+    """How many of the spans a receiver says that it took and threw away, and why: sent again they would come twice."""
+    if answer.headers.get("Content-Type") != "application/x-protobuf":
+        return 0, ""
+    try:
+        partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    except DecodeError:
+        return 0, ""
+    rejected = max(0, min(partial.rejected_spans, spans))
+    return rejected, f"the receiver says {partial.error_message!r}" if rejected else ""
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong first, without the layers that passed it on."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+class _Session(requests.Session):
+    """Keeps what the last request came to."""
+
+    answer: requests.Response | None = None
+    error: requests.RequestException | None = None
+
+    def forget(self) -> None:
+        """Nothing was sent yet."""
+        self.answer = self.error = None
+
+    def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+        self.forget()
+        try:
+            self.answer = super().send(request, **more)
+        except requests.RequestException as error:
+            self.answer, self.error = error.response, error
+            raise
+        return self.answer
 
 
 class _Ids(IdGenerator):
