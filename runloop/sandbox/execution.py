@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import blake3
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from runloop.sandbox.command import Command
 
+RETURNED = "guest.returned"
+"""Why a guest stops that is to begin once more, as if it had never run."""
 CALL_OVERHEAD_BYTES = 64
 """What each emit call costs of ``output_bytes`` beside its text, so that empty lines are bounded too."""
 
@@ -50,6 +53,7 @@ class Execution:
         self._start_us = self._now_us = start_ms * 1000
         self._began = time.monotonic()
         self._reason: tuple[str, str] | None = None
+        self._unwound = False
         self._lock = threading.Lock()
         self.closing: list[Callable[[], object]] = []
         """What :meth:`close` is to do."""
@@ -137,6 +141,12 @@ class Execution:
         """Put a line into the run's log; raises Stopped when the guest must unwind."""
         self.call("emit.log", json.dumps({"level": level, "text": text}))
 
+    def last_words(self) -> None:
+        """Log what a guest that was stopped, or crashed, had begun to say; nothing more can come of it."""
+        self._unwound = self._reason is not None and self._reason[0] != RETURNED
+        with suppress(Stopped):
+            self.said.finish()
+
     def sleep(self, wait_ns: int) -> CallError | None:
         """Wait, rounded up to milliseconds; why it may not, if it may not. Raises Stopped when the guest must unwind."""
         answer = self.call("timer.sleep", f'{{"ms":{-(-wait_ns // 1_000_000)}}}')
@@ -144,7 +154,7 @@ class Execution:
 
     def call(self, name: str, args_json: str) -> str | CallError:
         """Make one hostcall; raises Stopped when the guest must unwind."""
-        if self._reason is not None:
+        if self._reason is not None and not self._unwound:
             raise Stopped(self._reason[0])
         if name in LIVE_NAMES:
             self.write(len(args_json) + CALL_OVERHEAD_BYTES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import suppress
 from typing import Any
 
 import wasmtime
@@ -138,8 +137,7 @@ class Guests:
 
 def _trapped(execution: Execution, error: str) -> Outcome:
     """Log what a guest that crashed had begun to say, and name the reason."""
-    with suppress(Stopped):
-        execution.said.finish()
+    execution.last_words()
     return trapped(execution, error)
 
 

@@ -25,7 +25,7 @@ class Said:
         line = self._begun.setdefault(level, bytearray())
         line += data
         while (end := line.find(b"\n", 0, _LINE_LIMIT + 1)) >= 0 or len(line) > _LINE_LIMIT:
-            cut = end if end >= 0 else _LINE_LIMIT
+            cut = end if end >= 0 else _whole(line)
             text = bytes(line[:cut])
             del line[: cut + (cut == end)]
             self._log(level, text.decode(errors="replace"))
@@ -46,3 +46,9 @@ class Said:
     def tail(self) -> str:
         """The last words as what stands below a message; empty where there are none."""
         return f"\n{last}" if (last := self.last) else ""
+
+
+def _whole(line: bytearray) -> int:
+    """Where to cut a line that is too long, at the latest: before the character of UTF-8 that reaches beyond the limit."""
+    begins = next((at for at in range(_LINE_LIMIT, _LINE_LIMIT - 4, -1) if line[at] & 0xC0 != 0x80), None)
+    return _LINE_LIMIT if begins is None else begins

@@ -25,14 +25,13 @@ from runloop.dataclass import dataclass
 from runloop.oom import go_first
 from runloop.sandbox import confine, frames, seccomp
 from runloop.sandbox.crew import LOOK_S, Crew
-from runloop.sandbox.execution import Execution, Stopped
+from runloop.sandbox.execution import RETURNED, Execution, Stopped
 from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, Limits
 from runloop.sandbox.stack import THREAD_STACK_BYTES, give_back
 from runloop.sandbox.tape import Player, unpack
 
-_RETURNED = "guest.returned"
 _HOLD_S = 0.001
 """The end of a guest is not held longer than this, to go with the next."""
 
@@ -166,7 +165,7 @@ class Worker:
 
     def _end_trial(self, run: _Run, execution: Execution) -> None:
         if not run.heard and execution.computed_s * 1000 > run.message["trial_ms"]:
-            execution.stop(_RETURNED, "its trial is over")
+            execution.stop(RETURNED, "its trial is over")
 
     def _return(self, run: _Run, *, long: bool) -> None:
         del self._runs[run.number]
@@ -243,7 +242,7 @@ class Worker:
             outcome = self._guests.run(execution, message)
             if outcome.code is not None:
                 execution.close()  # who stopped it hears that it is gone
-            if outcome.code == _RETURNED:
+            if outcome.code == RETURNED:
                 self._return(run, long=True)
                 return
             player.flush()

@@ -195,6 +195,26 @@ async def test_files_directories_and_sockets_do_not_exist(run, name, body):
     [
         ("(loop $for_ever (br $for_ever))", {"wall_ms": 100}, "guest.timeout"),
         ("(loop $for_ever (br $for_ever))", {"fuel": 1_000_000}, "guest.fuel"),
+        ("(drop (call $kb_read (i32.const 0) (i32.const 3)))", {"hostcalls": 0}, "guest.hostcalls"),
+        ("(drop (call $kb_read (i32.const 0) (i32.const 3)))", {}, "guest.trap"),
+        ("unreachable", {}, "guest.trap"),
+    ],
+    ids=["timeout", "fuel", "hostcalls", "denied", "crashed"],
+)
+async def test_a_command_that_is_stopped_has_said_what_it_had_begun_to_say(run, host, body, limits, code):
+    host.answers["kb.get"] = host.answers["kb.search"] = CallError("denied", "no")
+    say = "(i32.store (i32.const 60000) (i32.const 0)) (i32.store (i32.const 60004) (i32.const 8))"
+    say += " (drop (call $fd_write (i32.const 2) (i32.const 60000) (i32.const 1) (i32.const 60008)))"
+    with pytest.raises(GuestError) as failed:
+        await run(command(say + body, runloop={"kb_read": ("i32 i32", "i32")}, data='(data (i32.const 0) "one\\0atwo!")'), **limits)
+    assert (failed.value.code, host.logged()) == (code, [("warn", "one"), ("warn", "two!")])
+
+
+@pytest.mark.parametrize(
+    ("body", "limits", "code"),
+    [
+        ("(loop $for_ever (br $for_ever))", {"wall_ms": 100}, "guest.timeout"),
+        ("(loop $for_ever (br $for_ever))", {"fuel": 1_000_000}, "guest.fuel"),
         ("(loop $more (call $say (i32.const 0) (i32.const 5000)) (br $more))", {"output_bytes": 50_000}, "guest.output"),
         ("(loop $more (call $say (i32.const 0) (i32.const 0)) (br $more))", {"wall_ms": 100}, "guest.timeout"),
         ("(if (i32.ne (memory.grow (i32.const 10000)) (i32.const -1)) (then unreachable)) (call $say (i32.const 0) (i32.const 1))", {}, None),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runloop.cli.output import clean
 from runloop.sandbox.jsontext import MAX_DEPTH, BadJson, check
+from runloop.sandbox.said import Said
 
 VALUES = st.recursive(
     st.none()
@@ -74,3 +75,25 @@ def _control(letter: str) -> bool:
 def test_ordinary_text_is_left_alone():
     text = "Grüße,\n\tEnde – 日本語 \U0001f600 'quoted' \\x1b as typed"
     assert clean(text) == text
+
+
+@pytest.mark.parametrize("character", ["a", "ü", "€", "🦊"])
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("step", [1, 5000, 30_000])
+def test_a_long_line_is_cut_between_two_characters(character, before, step):
+    lines = []
+    said = Said(lambda level, line: lines.append((level, line)))
+    line = "b" * before + character * 12_000
+    data = line.encode() + b"\nnext"
+    for at in range(0, len(data), step):
+        said.write("info", data[at : at + step])
+    said.finish()
+    assert lines[-1] == ("info", "next")
+    assert "".join(text for _, text in lines[:-1]) == line
+    assert all(8189 <= len(text.encode()) <= 8192 for _, text in lines[:-2])
+
+
+def test_a_long_line_of_bytes_that_are_no_text_is_cut_all_the_same():
+    lines = []
+    Said(lambda _level, line: lines.append(line)).write("info", b"\x80" * 8200 + b"\n")
+    assert [len(line) for line in lines] == [8192, 8]
