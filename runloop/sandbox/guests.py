@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wasmtime
 from wasmtime import component as wasm
@@ -19,8 +19,15 @@ from runloop.sandbox.outcome import Outcome, checked, commanded, failure, no_roo
 from runloop.sandbox.said import Said
 from runloop.sandbox.spec import Answer, Limits
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _CODES_KEPT = 64
-_COMPILE_LIMITS = Limits(memory_bytes=512 << 20, wall_ms=8_000)
+_COMPILE_BYTES = 512 << 20
+_COMPILE_CPU_S = 60.0
+"""Seconds of processor that compiling an agent's files may take, however long these are in coming."""
+_COMPILE_MS = 8_000
+"""How much longer than the agent itself that may take on the clock: less than what the pool grants beyond an agent's limit."""
 
 
 class Guests:
@@ -49,8 +56,8 @@ class Guests:
                 self._prepared[path, fuel] = known
             return known
 
-    def run(self, execution: Execution, message: dict[str, Any]) -> Outcome:
-        """Run one guest on this thread; never raises for what a guest does."""
+    def run(self, execution: Execution, message: dict[str, Any], compiled: Callable[[], object] | None = None) -> Outcome:
+        """Run one guest on this thread; never raises for what a guest does. ``compiled`` is called where its files had to be compiled."""
         try:
             prepared = self.prepare(message["kind"], message["path"], fuel=message["limits"]["fuel"] is not None)
         except wasmtime.WasmtimeError as error:
@@ -58,7 +65,7 @@ class Guests:
         execution.begin()
         if isinstance(prepared, PreparedModule):
             return self._run_command(prepared, execution, message)
-        request = self._wrapped(prepared, execution, message) if message["kind"] == "python" else message["request"]
+        request = self._wrapped(prepared, execution, message, compiled) if message["kind"] == "python" else message["request"]
         execution.begin()
         enter(execution)
         try:
@@ -102,13 +109,17 @@ class Guests:
             enter(None)
         return commanded(execution, command)
 
-    def _wrapped(self, prepared: Prepared, execution: Execution, message: dict[str, Any]) -> str:
+    def _wrapped(
+        self, prepared: Prepared, execution: Execution, message: dict[str, Any], compiled: Callable[[], object] | None = None
+    ) -> str:
         """Wrap a request for the Python guest, with the agent's files and its compiled code."""
         sources = message["sources"]
         key = message["path"], message["digest"]  # bytecode is for the guest that made it
         codes = self._codes.get(key)
         if codes is None:
             codes = self._compile(prepared, sources, execution)
+            if compiled is not None:
+                compiled()
             with self._lock:
                 if execution.reason is None:
                     self._codes[key] = codes
@@ -120,8 +131,17 @@ class Guests:
 
     def _compile(self, prepared: Prepared, sources: str, outer: Execution) -> str:
         """Let one guest compile for all that follow; what does not compile is left to the run, which will say so."""
-        execution = Execution(_COMPILE_LIMITS, bytes(32), 0, _no_calls, outer=outer)
-        execution.at_tick = outer.at_tick
+        limits = Limits(memory_bytes=_COMPILE_BYTES, wall_ms=outer.limits.wall_ms + _COMPILE_MS)
+        execution = Execution(limits, bytes(32), 0, _no_calls, outer=outer)
+
+        def tick() -> None:
+            if outer.at_tick is not None:
+                outer.at_tick()
+            if execution.computed_s > _COMPILE_CPU_S:
+                execution.stop("guest.timeout", "compiling its files takes too long")
+
+        execution.at_tick = tick
+        execution.begin()
         execution.said = Said(lambda _level, _text: None)  # what is wrong with the code is said when it runs
         enter(execution)
         try:

@@ -47,6 +47,8 @@ class Job:
     began: float = field(init=False)
     beside: bool = field(init=False)
     """Whether it began on trial, beside those that wait in line."""
+    own: bool = False
+    """Whether the time of compiling its files is over, and known."""
     waited_s: float = 0.0
     asked_at: float | None = None
     answered_at: float = 0.0
@@ -63,6 +65,12 @@ class Job:
     def overdue(self, now: float, grace_s: float) -> bool:
         """Tell whether the guest has run longer than its limit and some grace."""
         return self.asked_at is None and not self.comparing and now - self.began - self.waited_s > self.wall_s + grace_s
+
+    def compiled(self) -> None:
+        """Its files were compiled, which is none of its own time: that begins now. Raises ValueError where that is said twice."""
+        if self.own:
+            raise ValueError("a worker compiled the files of a guest twice")
+        self.own, self.began = True, self.clock_s()
 
     def hold(self, schema: int, payload: dict[str, Any]) -> None:
         """Keep what the worker says until the handler has compared; raises ValueError when it is too much."""

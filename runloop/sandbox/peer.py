@@ -33,6 +33,12 @@ _HOGGED_S = 0.5
 """A worker in which for so long no guest has begun or ended takes one more, on trial."""
 
 
+class StartFailed(Unavailable):
+    """A worker process was started, and never came to take a guest."""
+
+    code = "worker.start"
+
+
 class Peer(asyncio.Protocol):
     """The parent side of one worker."""
 
@@ -76,7 +82,7 @@ class Peer(asyncio.Protocol):
                 await peer.ready
         except TimeoutError:
             await peer.close()
-            raise Unavailable("an agent worker did not start in time", code="worker.start", hint=START_HINT) from None
+            raise StartFailed("an agent worker did not start in time", hint=START_HINT) from None
         except BaseException:
             await peer.close()
             raise
@@ -128,7 +134,7 @@ class Peer(asyncio.Protocol):
             self._drop(job)
         if not self.ready.done():
             message = f"an agent worker could not start: {last or 'it ended at once'}"
-            self.ready.set_exception(Unavailable(message, code="worker.start", hint=START_HINT))
+            self.ready.set_exception(StartFailed(message, hint=START_HINT))
         elif self.reaped is None:
             self.reaped = asyncio.ensure_future(self._reap())
             self._on_lost(self)
@@ -234,6 +240,8 @@ class Peer(asyncio.Protocol):
     def _heard(self, job: Job, schema: int, payload: dict[str, Any]) -> None:
         if schema == frames.ENDED:
             self._finish(job, payload)
+        elif schema == frames.CONTROL:
+            job.compiled()
         elif schema == frames.HOSTCALL and not job.ended.done():
             if job.ahead:
                 job.ahead, self._moved_at = False, job.clock_s()

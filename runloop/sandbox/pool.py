@@ -16,7 +16,7 @@ from runloop.sandbox.contents import Contents
 from runloop.sandbox.guestfile import guest_code, guest_digest
 from runloop.sandbox.job import GivenBack, Job
 from runloop.sandbox.kept import kept_code
-from runloop.sandbox.peer import READY_S, START_HINT, Peer
+from runloop.sandbox.peer import READY_S, START_HINT, Peer, StartFailed
 from runloop.sandbox.restarts import RestartBudget
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, InLine, Taped
 from runloop.sandbox.starting import THREADS, Started, cores, start_worker
@@ -147,8 +147,6 @@ class WorkerPool:
             task = asyncio.create_task(self._replace(wait_s))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
-            if not self._peers and wait_s > 0 and len(self._starting) == self._delayed + 1:
-                self._refuse_waiting(self._exhausted())
 
     def _exhausted(self) -> Unavailable:
         cause = self._restarts.last_cause or "no cause is known"
@@ -162,21 +160,25 @@ class WorkerPool:
             while (waiter := _first(line)) is not None:
                 waiter.set_exception(error)
 
-    async def _replace(self, wait_s: float = 0) -> None:
-        if wait_s > 0:
-            self._delayed += 1
-            try:
-                await asyncio.sleep(wait_s)
-            finally:
-                self._delayed -= 1
+    async def _replace(self, wait_s: float) -> None:
         while True:
+            if wait_s > 0:
+                self._delayed += 1
+                if not self._peers and len(self._starting) == self._delayed:
+                    self._refuse_waiting(self._exhausted())
+                try:
+                    await asyncio.sleep(wait_s)
+                finally:
+                    self._delayed -= 1
             try:
                 await self._add_peer()
             except (RunloopError, OSError) as error:  # no process, file or memory to be had for it, now
                 self._failed_starts += 1
+                why = error if isinstance(error, RunloopError) else exhausted(error) or _unstartable(error)
                 if self._failed_starts >= _MAX_STARTS_FAILED and not self._peers:
-                    self._refuse_waiting(error if isinstance(error, RunloopError) else exhausted(error) or _unstartable(error))
+                    self._refuse_waiting(why)
                 await asyncio.sleep(min(0.1 * 2 ** min(self._failed_starts, 10), _MOST_BETWEEN_STARTS_S))
+                wait_s = self._restarts.lost(time.monotonic(), why.message) if isinstance(error, StartFailed) else 0
             else:
                 return
 

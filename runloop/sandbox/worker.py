@@ -239,7 +239,7 @@ class Worker:
         if stopped is not None:
             execution.stop(*stopped)
         try:
-            outcome = self._guests.run(execution, message)
+            outcome = self._guests.run(execution, message, partial(self.send, frames.CONTROL, {"verb": "compiled", "run": run.number}))
             if outcome.code is not None:
                 execution.close()  # who stopped it hears that it is gone
             if outcome.code == RETURNED:

@@ -7,15 +7,18 @@ import errno
 import hashlib
 import os
 import stat
+from types import SimpleNamespace
 
 import pytest
 from tests_sandbox_helpers import SEED, START_MS, Host, python_spec
 
 from runloop.errors import InvalidInput, Unavailable
 from runloop.sandbox import CompiledCache, Limits, WorkerPool, guest_digest, guestfile, keep_guest, kept
-from runloop.sandbox.execution import Execution
+from runloop.sandbox import execution as execution_module
+from runloop.sandbox.execution import Execution, Stopped
 from runloop.sandbox.guestfile import WASM, guest_code
 from runloop.sandbox.guests import Guests
+from runloop.sandbox.job import Job
 from runloop.sandbox.kept import kept_code, kept_path
 
 
@@ -124,6 +127,44 @@ def test_bytecode_of_one_guest_is_not_given_to_another(monkeypatch):
     for path in ("one", "other", "one"):
         guests._wrapped(None, execution, {**message, "path": path})
     assert len(compiled) == 2
+
+
+@pytest.mark.parametrize(("ends_s", "wall_ms", "made"), [(50, 300_000, '{"a.py": ""}'), (None, 300_000, "{}"), (None, 1000, "{}")])
+def test_compiling_has_its_time_by_the_processor_and_no_longer_than_the_pool_grants(monkeypatch, ends_s, wall_ms, made):
+    clock = SimpleNamespace(cpu=0.0, monotonic=lambda: 5 * clock.cpu, thread_time=lambda: clock.cpu)  # a machine with much else to do
+    monkeypatch.setattr(execution_module, "time", clock)
+
+    class Compiler:
+        def run(self, execution, _request):
+            while clock.cpu != ends_s:
+                if execution.must_stop():
+                    raise Stopped
+                clock.cpu += 1
+            return True, '{"a.py": ""}'
+
+    assert Guests()._compile(Compiler(), "{}", Execution(Limits(wall_ms=wall_ms), SEED, START_MS, None)) == made
+    assert clock.cpu == {50: 50, None: 61 if wall_ms > 1000 else 2}[ends_s]
+
+
+async def test_the_time_of_compiling_is_not_the_guests_and_told_once(cache_dir, monkeypatch):
+    compiled, told = Job.compiled, []
+
+    def note(job):
+        told.append(job.number)
+        compiled(job)
+
+    monkeypatch.setattr(Job, "compiled", note)
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        for _ in range(2):
+            await pool.run(python_spec("def run(): return 1"), Host())
+    assert told == [1]
+    seconds = iter([100.0, 170.0])
+    job = Job(1, Host(), 60.0, None, clock_s=lambda: next(seconds))
+    assert job.overdue(175.0, 10.0)
+    job.compiled()
+    assert (job.overdue(175.0, 10.0), job.overdue(241.0, 10.0)) == (False, True)
+    with pytest.raises(ValueError, match="twice"):
+        job.compiled()
 
 
 def test_a_process_whose_guest_was_replaced_takes_nothing_else_for_it(tmp_path, monkeypatch):

@@ -153,6 +153,28 @@ async def test_where_workers_die_too_often_none_is_started_and_who_wants_one_is_
         assert (told.value.code, heard, pool.health["lost_total"], pool.health["suspended"]) == ("pool.restarts", [first, second], 2, True)
 
 
+async def test_workers_that_die_while_they_start_count_as_well(cache_dir, monkeypatch):
+    real, begun = pool_module.start_worker, []
+
+    def start(*arguments):
+        begun.append(real(*arguments))
+        begun[-1].process.kill()
+        return begun[-1]
+
+    monkeypatch.setattr(pool_module, "_MOST_BETWEEN_STARTS_S", 0.01)
+    async with WorkerPool(cache_dir, workers=1, restarts_per_minute=3) as pool:
+        monkeypatch.setattr(pool_module, "start_worker", start)
+        await lose(pool)
+        waits = asyncio.create_task(pool.run(python_spec("def run(): return 1"), Host()))
+        while not pool.health["suspended"] and len(begun) < 10:
+            await asyncio.sleep(0.005)
+        for asking in (waits, pool.run(python_spec("def run(): return 1"), Host())):
+            with pytest.raises(Unavailable) as told:
+                await asking
+            assert (told.value.code, "could not start" in told.value.message) == ("pool.restarts", True)
+        assert (len(begun), pool.health["lost_last_minute"]) == (3, 4)
+
+
 def test_a_worker_that_cannot_be_started_leaves_no_file_open(tmp_path, monkeypatch):
     def none_left(*_arguments, **_options):
         raise BlockingIOError(11, "Resource temporarily unavailable")
