@@ -34,7 +34,7 @@ async def finish(run: Run, done: RunDone, drafts: list[Draft], others: list[Endi
         run.recorder.halted = True
         run.heir([*others, Ending(run.recorder, drafts)])
         raise RunHalted
-    stored = await run.recorder.write(*drafts, after=others)
+    stored = await run.recorder.write_long(drafts, others)
     return RunResult(run.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -47,6 +46,17 @@ class Ending:
 
     recorder: Recorder
     drafts: Sequence[Draft]
+
+
+DRAFTS_AT_ONCE = 256
+"""Drafts of a long end that are made, or become events, while everything else waits: some 2 ms."""
+
+
+async def pause() -> None:
+    """Let the loop do what else there is to do."""
+    from asyncio import sleep  # slow to import, and the command line never waits for it
+
+    await sleep(0)
 
 
 class Recorder:
@@ -87,13 +97,19 @@ class Recorder:
         self._subscribers.append(subscriber)
 
     def write(
-        self, *drafts: Draft, beside: Iterable[NewEvent] = (), after: Sequence[Ending] = (), at_ms: int | None = None, urgent: bool = True
+        self,
+        *drafts: Draft,
+        beside: Iterable[NewEvent] = (),
+        after: Sequence[Ending] = (),
+        at_ms: int | None = None,
+        urgent: bool = True,
+        made: _Made | None = None,
     ) -> asyncio.Future[list[StoredEvent]]:
         """Append ``drafts`` as one commit; done when they are on disk, with their stored events in order.
 
         ``beside`` are events of other kinds (an audit entry) that belong in the same commit, after the records; ``after`` are the last
         records of other runs, before them. ``at_ms`` is the time that all of them bear (None: now). Where nobody waits for the commit it is
-        not ``urgent``, and may come with the next.
+        not ``urgent``, and may come with the next. ``made`` are the events of all of them where no number was taken since.
 
         The numbers are taken at once, so the order of calls is the order of the records. Once a record could not be stored, its number
         is missing for good: every later write raises what happened then, so that no run with a gap is ever brought to an end.
@@ -101,7 +117,22 @@ class Recorder:
         for recorder in (self, *(ending.recorder for ending in after)):
             if recorder.lost is not None:
                 raise recorder.lost
-        return self._append([*after, Ending(self, drafts)], beside, self.clock_ms() if at_ms is None else at_ms, urgent=urgent)
+        return self._append([*after, Ending(self, drafts)], beside, self.clock_ms() if at_ms is None else at_ms, urgent=urgent, made=made)
+
+    async def write_long(self, drafts: Sequence[Draft], after: Sequence[Ending] = ()) -> list[StoredEvent]:
+        """As :meth:`write`, for an end of any length: what else the loop has to do is done in between."""
+        parts, now_ms = [*after, Ending(self, drafts)], self.clock_ms()
+        if sum(len(part.drafts) for part in parts) <= DRAFTS_AT_ONCE:
+            return await self.write(*drafts, after=after, at_ms=now_ms)
+        last_seqs, events = _last_seqs(parts), list[NewEvent]()
+        numbers = dict(last_seqs)
+        for part in parts:
+            for draft in part.drafts:
+                numbers[part.recorder] += 1
+                events.append(part.recorder.event(draft, numbers[part.recorder], now_ms))
+                if len(events) % DRAFTS_AT_ONCE == 0:
+                    await pause()
+        return await self.write(*drafts, after=after, at_ms=now_ms, made=(last_seqs, events))
 
     def note(self, *drafts: Draft) -> None:
         """Append without waiting: for lines whose loss with the process would lose nothing that anybody acted on."""
@@ -117,19 +148,24 @@ class Recorder:
             self.tell(record)
 
     def _append(
-        self, parts: Sequence[Ending], beside: Iterable[NewEvent], now_ms: int, *, urgent: bool = True
+        self, parts: Sequence[Ending], beside: Iterable[NewEvent], now_ms: int, *, urgent: bool = True, made: _Made | None = None
     ) -> asyncio.Future[list[StoredEvent]]:
         """The caller gets a future of its own: that it stops waiting must not lose the record."""
         if self.first is not None:
             self.first()
-        before = [part.recorder.last_seq for part in parts]
+        before = _last_seqs(parts)
         try:
-            events = [[part.recorder.numbered(draft, now_ms) for draft in part.drafts] for part in parts]
+            if made is not None and made[0] == before:
+                events = made[1]
+                for part in parts:
+                    part.recorder.last_seq += len(part.drafts)
+            else:
+                events = [part.recorder.numbered(draft, now_ms) for part in parts for draft in part.drafts]
             typed = not beside and all(isinstance(draft.meta, Struct) for part in parts for draft in part.drafts)
-            written = self._ledger.append([*chain.from_iterable(events), *beside], check=not typed, urgent=urgent)
+            written = self._ledger.append([*events, *beside], check=not typed, urgent=urgent)
         except BaseException:
-            for part, last_seq in zip(parts, before, strict=True):
-                part.recorder.last_seq = last_seq  # nothing was queued under these numbers
+            for recorder, last_seq in before.items():
+                recorder.last_seq = last_seq  # nothing was queued under these numbers
             raise
         for part in parts:
             part.recorder.queued(written)
@@ -140,9 +176,13 @@ class Recorder:
     def numbered(self, draft: Draft, now_ms: int) -> NewEvent:
         """The draft as an event, under the next number."""
         self.last_seq += 1
+        return self.event(draft, self.last_seq, now_ms)
+
+    def event(self, draft: Draft, seq: int, now_ms: int) -> NewEvent:
+        """The draft as the event of that number."""
         return run_event(
             self.identity,
-            self.last_seq,
+            seq,
             draft.kind,
             draft.meta,
             draft.message,
@@ -199,3 +239,11 @@ class Recorder:
         """Show a record to the subscribers."""
         for subscriber in self._subscribers:
             subscriber(record)
+
+
+_Made: TypeAlias = tuple[dict[Recorder, int], list[NewEvent]]
+"""The last numbers of recorders, and events that follow these."""
+
+
+def _last_seqs(parts: Sequence[Ending]) -> dict[Recorder, int]:
+    return {part.recorder: part.recorder.last_seq for part in parts}

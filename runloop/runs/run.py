@@ -42,7 +42,7 @@ from runloop.runs.inbox import Inbox
 from runloop.runs.judging import judge_all
 from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
-from runloop.runs.recorder import Draft, Ending
+from runloop.runs.recorder import DRAFTS_AT_ONCE, Draft, Ending, pause
 from runloop.runs.recovery import given_up, recovered
 from runloop.runs.resting import Rests, is_quiet, may_park_in, say
 from runloop.runs.results import Parked, RunHalted, RunResult
@@ -461,6 +461,8 @@ class Run:
                 drafts += asked
             else:
                 drafts += self._drafts_of(command)
+            if done is not None and len(drafts) % DRAFTS_AT_ONCE == 0:
+                await pause()  # of many items; nothing else of the run goes on any more
         if done is not None:
             self._result = await finish(self, done, drafts, others)
             return

@@ -7,7 +7,10 @@ import pytest
 
 from runloop.errors import Unavailable
 from runloop.openings.states import NodeReady, RunDone, StartNode, Status
+from runloop.runs import recorder as recorder_module
+from runloop.runs import run as run_module
 from runloop.runs.commands import AT_ONCE, READY_AT_ONCE, portions
+from runloop.runs.recorder import DRAFTS_AT_ONCE
 from runloop.runs.services import RunRules
 
 NEXT = "@agent\ndef run(**inputs):\n    return {'out': 1}\n"
@@ -168,6 +171,40 @@ async def test_after_a_cancellation_nothing_begins_of_what_was_about_to(bench):
         assert len(guests) <= AT_ONCE
         ended = [(meta["node"], meta["status"]) for meta in b.metas("node.finished")]
         assert sorted(ended) == sorted((f"n{number}", "cancelled") for number in range(100))
+
+
+async def test_a_run_that_ends_with_hundreds_of_items_lets_others_go_on_and_is_one_commit(bench, monkeypatch):
+    async with bench(rules=RunRules(max_parallel=1)) as b:
+        b.agent("hangs", HANGS, ports_in=("item",))
+        count = 3 * DRAFTS_AT_ONCE
+        items = "{id: a, use: agent:hangs, for_each: {in: params.items, as: item}}"
+        run = await b.submit(f"version: 0\nname: wide\nparams: {{items: {list(range(count))}}}\nnodes: [{items}]\nedges: []\n")
+        disk, turns, begin = Slow(b), [], b.pool.run
+        run.recorder._ledger = disk
+
+        async def turn():
+            turns.append(len(disk.queue))
+            await asyncio.sleep(0)
+
+        async def cancels(spec, hostcall, *rest):
+            disk.open = False
+            disk.let()
+            run.cancel("enough")
+            await asyncio.sleep(0)
+            return await begin(spec, hostcall, *rest)
+
+        monkeypatch.setattr(run_module, "pause", turn)
+        monkeypatch.setattr(recorder_module, "pause", turn)
+        b.pool.run = cancels
+        driven = asyncio.ensure_future(b.manager.drive(run))
+        await settled(lambda: len(disk.queue) == 2)
+        assert len(turns) >= 6
+        (cancelling, _), (ends, _) = disk.queue
+        disk.open = True
+        disk.let()
+        assert ((await driven).status, set(turns)) == ("cancelled", {1})
+        assert [event.kind for event in cancelling] == ["run.cancelling"]
+        assert [event.kind for event in ends] == [*["node.finished"] * (count + 1), "run.finished"]
 
 
 async def test_a_nested_run_begins_only_when_the_node_that_it_is_is_on_disk(bench):

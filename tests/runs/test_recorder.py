@@ -8,7 +8,8 @@ import pytest
 from runloop.errors import Unavailable
 from runloop.events import RunIdentity, StoredEvent
 from runloop.events.records import NodeText
-from runloop.runs.recorder import Draft, Recorder
+from runloop.runs import recorder as recorder_module
+from runloop.runs.recorder import Draft, Ending, Recorder
 
 RUN = str(uuid.UUID(int=7))
 IDENTITY = RunIdentity(RUN, f"trace:{RUN}", f"opening:{RUN}", "t", None)
@@ -106,3 +107,31 @@ async def test_a_subscriber_that_trips_does_not_hold_up_the_run():
     stored = await run.write(line("one"))
 
     assert (len(stored), [type(error) for error in trouble]) == (1, [KeyError])
+
+
+@pytest.mark.parametrize("between", [[], ["run"], ["other"], ["run", "other"]], ids=lambda names: "and ".join(names) or "nothing")
+async def test_a_long_end_lets_others_go_on_and_is_one_commit_with_dense_numbers_whatever_is_recorded_meanwhile(monkeypatch, between):
+    monkeypatch.setattr(recorder_module, "DRAFTS_AT_ONCE", 2)
+    ledger, commits = Ledger(), []
+    append = ledger.append
+    ledger.append = lambda events, **rest: (commits.append(len(events)), append(events, **rest))[1]
+    child = RunIdentity(str(uuid.UUID(int=8)), f"trace:{RUN}", f"opening:{RUN}", "t", RUN)
+    runs = {"run": recorder(ledger), "other": Recorder(child, ledger, lambda: 0)}
+    drafts = [line(str(number)) for number in range(5)]
+    ending = asyncio.create_task(runs["run"].write_long(drafts, [Ending(runs["other"], drafts[:3])]))
+    await asyncio.sleep(0)
+    for name in between:
+        await runs[name].write(line("meanwhile"))
+    stored = await ending
+    assert [(event.payload["run_id"], event.payload["message"]) for event in stored] == [(RUN, str(number)) for number in range(5)]
+    assert commits == [*[1] * len(between), 8]
+    for run in runs.values():
+        seqs = [event.payload["seq"] for event in ledger.stored if event.payload["run_id"] == run.identity.run_id]
+        assert seqs == list(range(1, run.last_seq + 1))
+
+
+async def test_an_end_that_is_not_long_is_written_at_once(monkeypatch):
+    ledger = Ledger()
+    monkeypatch.setattr(recorder_module, "pause", None)
+    run = recorder(ledger)
+    assert [event.payload["seq"] for event in await run.write_long([line("one"), line("two")])] == [1, 2]
