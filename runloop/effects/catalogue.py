@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+READ_METHODS = frozenset({"GET", "HEAD"})
 MAX_TEXT = 1_048_576
 MAX_ARGS_BYTES = 8 * 1_048_576  # the body limit of one RMP frame; spec section 3.1
 MAX_DEPTH = 64  # as the envelope's payload; architecture section 4
@@ -199,6 +200,14 @@ def effect_named(name: str) -> Effect:
         hint = f"did you mean {near}?" if near else f"hostcalls are: {', '.join(CATALOGUE)}"
         raise CallError(CallErrorKind.INVALID, f"there is no hostcall {name[:80]!r}", code="call.unknown", hint=hint)
     return found
+
+
+def class_of(name: str, args: Mapping[str, Any] | None) -> EffectClass:
+    """What repeating such a call would mean, where nobody prepares it; None for arguments that cannot be read."""
+    effect = CATALOGUE.get(name)
+    if effect is None or (name == "http.fetch" and args is not None and args.get("method", "GET") in READ_METHODS):
+        return EffectClass.READ
+    return effect.klass
 
 
 def decode_args(name: str, args_json: str) -> Json:

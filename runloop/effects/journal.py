@@ -50,6 +50,8 @@ class Crossing:
     asked_ms: int = 0
     args: Any = None
     klass: str = ""
+    refused: bool = False
+    """Whether it was refused before anything was prepared for it."""
 
     def __str__(self) -> str:
         """Name and arguments, or where these are not known the beginning of their hash."""

@@ -212,7 +212,7 @@ class NodeFinished(RecordMeta, frozen=True):
 
 
 class EffectRequested(RecordMeta, frozen=True):
-    """Durable before anything outside happens; ``call`` counts within the attempt."""
+    """Durable before anything outside happens; ``call`` counts within the attempt. ``refused`` before anything was prepared for it."""
 
     node: Text
     attempt: Attempt
@@ -223,6 +223,7 @@ class EffectRequested(RecordMeta, frozen=True):
     args: Value = None
     taint: bool | list[str] | None = None
     idempotency_key: str | None = None
+    refused: bool | None = None
 
 
 class EffectEnded(RecordMeta, frozen=True):

@@ -14,6 +14,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
+from runloop.effects.catalogue import class_of
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Once, Outcome, Witness
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events import value_hash
@@ -55,6 +56,7 @@ class Call:
     pending: Crossing | None = None
     klass: EffectClass = EffectClass.READ
     requested: bool = False
+    prepared: bool = field(default=False, init=False)
     left: RecordedAttempt | None = field(default=None, init=False)
     """The attempt as an earlier process left it in the middle of this call."""
     allowed: list[NewEvent] = field(default_factory=list, init=False)
@@ -83,7 +85,7 @@ class Call:
                 await self.at.may_go()  # nor is it refused while the run is paused: what it needs may be there by then
             performer, ctx = self.at.performer(self.name), self.at.context(self.call, self.pending)
             prepared = self._prepare(performer, replace(ctx, now_ms=self.at.desk.asked_at(ctx)))
-            self.klass = prepared.klass
+            self.klass, self.prepared = prepared.klass, True
             self.at.asked_outside = self.at.asked_outside or goes_outside(self.name, self.klass)
             known = await self._admit(performer, prepared, ctx) if self.pending is None else None
             if self.klass is EffectClass.WAITING and ctx.asked_ms is not None:
@@ -105,6 +107,8 @@ class Call:
     async def refuse(self, error: CallError | None, began_ms: int | None = None) -> Answer:
         """Record that the call was refused or failed, and tell the guest; what is refused now may have happened before."""
         assert error is not None  # noqa: S101 - the caller has one
+        if not (self.prepared or self.requested):
+            self.klass = class_of(self.name, self.args)
         error.outcome_unknown = error.outcome_unknown or self.in_doubt
         self.at.refusal = error
         self.at.taint |= error.taint
@@ -274,7 +278,8 @@ class Call:
             self.args_hash,
             args=self.args,
             taint=list(self.taint) or None,
-            idempotency_key=None if self.klass is EffectClass.READ else ctx.work_key,
+            idempotency_key=ctx.work_key if self.prepared and self.klass is not EffectClass.READ else None,
+            refused=None if self.prepared else True,
         )
         return Draft("effect.requested", f"{who.node} asks for {self.name}", meta, agent_id=who.agent_id)
 

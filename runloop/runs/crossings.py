@@ -151,7 +151,7 @@ class Crossings:
         match self.journal.ask(name, args_hash, args_json):
             case Recorded(crossing):
                 self.taint |= crossing.taint
-                self.asked_outside = self.asked_outside or goes_outside(crossing.name, crossing.klass)
+                self.asked_outside = self.asked_outside or (goes_outside(crossing.name, crossing.klass) and not crossing.refused)
                 if (failure := crossing.failure) is not None:
                     kind = CallErrorKind(failure.code)
                     unknown = failure.unknown

@@ -289,7 +289,7 @@ def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: St
         _take_call(attempt, event)
         if event.kind != "effect.requested":
             _goes_on(run, attempt, f"call {meta['call']}", event.ts_ms)
-        elif meta["class"] == EffectClass.WAITING.value:
+        elif meta["class"] == EffectClass.WAITING.value and not meta.get("refused"):
             _waits(run, attempt, f"call {meta['call']}", event.ts_ms)
 
 
@@ -306,7 +306,10 @@ def _take_call(attempt: RecordedAttempt, event: StoredEvent) -> None:
     attempt.told.append(event.id)
     if event.kind == "effect.requested":
         call, args = meta["call"], meta.get("args")
-        asked = Crossing(call, meta["name"], meta["args_hash"], answered=False, asked_ms=event.ts_ms, args=args, klass=meta["class"])
+        asked = Crossing(
+            call, meta["name"], meta["args_hash"], answered=False, asked_ms=event.ts_ms, args=args, klass=meta["class"],
+            refused=bool(meta.get("refused")),
+        )  # fmt: skip
         attempt.crossings.append(asked)
         attempt.requests[call] = event.id
     else:

@@ -876,3 +876,53 @@ async def test_how_long_somebody_took_to_answer_counts_from_the_question_over_th
         assert result.status == "succeeded"
         (answered,) = [event for event in b.ledger.read_run(run.run_id) if event.kind == "effect.completed"]
         assert answered.payload["meta"]["ms"] >= 90_000
+
+
+SWALLOWS = """@agent
+def run():
+    try:
+        {call}
+    except CallError:
+        pass
+    raise ValueError('it was refused')
+"""
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["undisturbed", "killed after the refusal"])
+@pytest.mark.parametrize(
+    ("call", "klass"),
+    [
+        ("http.fetch('https://example.org/')", "read"),
+        ("http.fetch('https://example.org/', method='POST')", "external"),
+        ("mail.send([{'email': 'a@example.org'}], subject='s', text='t')", "external"),
+        ("mail.send([], subject='s', text='t')", "external"),
+        ("ask.person('Well?')", "waiting"),
+        ("kb.get('x')", "read"),
+    ],
+)
+async def test_what_was_refused_before_it_was_prepared_has_its_class_and_is_no_reason_to_try_again(bench, call, klass, dies):
+    async with bench() as b:
+        b.agent("one", SWALLOWS.format(call=call))
+        run = await b.submit('version: 0\nname: once\nnodes: [{id: only, use: "agent:one", retry: {max_attempts: 3}}]\nedges: []\n')
+        if dies:
+            begin, refused = b.pool.run, asyncio.Event()
+
+            async def dying(spec, hostcall, *rest):
+                async def heard_by_nobody(name, args):
+                    await hostcall(name, args)
+                    refused.set()
+                    await asyncio.Event().wait()
+
+                return await begin(spec, heard_by_nobody, *rest)
+
+            b.pool.run = dying
+            drive = asyncio.create_task(b.manager.drive(run))
+            await refused.wait()
+            await kill(b, drive)
+            b.pool.run = begin
+            result = await recover(b, run.run_id)
+        else:
+            result = await b.manager.drive(run)
+        asked = [(meta["name"], meta["class"], meta.get("refused"), "idempotency_key" in meta) for meta in b.metas("effect.requested")]
+        assert asked == [(call.partition("(")[0], klass, True, False)]
+        assert (result.status, result.code, len(load_run(b.ledger, run.run_id).attempts)) == ("failed", "guest.exception", 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from runloop.dataclass import dataclass
+from runloop.effects.catalogue import READ_METHODS
 from runloop.effects.perform.secrets import HANDLE, SecretHandles, handle_of
 from runloop.effects.types import CallContext, CallError, CallErrorKind, invalid, require
 from runloop.policy.net import DEFAULT_PORTS, Target, parse_target
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_MS = 30_000
 DEFAULT_MAX_BYTES = 1 << 20
 LONGEST_URL = 8192
-READ_METHODS = frozenset({"GET", "HEAD"})
 
 _AFTER_HOST = re.compile(r"[^:]*://[^/?#]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 token
