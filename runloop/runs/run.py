@@ -15,38 +15,28 @@ from runloop.openings.plan import Plan
 from runloop.openings.states import (
     Begin,
     Cancel,
-    CloseGate,
     Command,
     Event,
     Forked,
-    NodeDone,
-    NodeReady,
     NodeResumed,
-    NodeRetrying,
     NodeSpent,
-    NodeWaiting,
-    OpenGate,
-    StartNode,
     Tick,
-    Warn,
 )
-from runloop.runs.attempting import make_attempt
 from runloop.runs.budgets import InnerBudget
+from runloop.runs.carrying_out import carry_out, launch
 from runloop.runs.clock import Since
-from runloop.runs.commands import ends_of, portions
-from runloop.runs.drafts import NodeBook, first_line, warning
+from runloop.runs.drafts import NodeBook, first_line
 from runloop.runs.errors import driven
-from runloop.runs.finishing import finish
-from runloop.runs.gates import Gates, gate_task
+from runloop.runs.gates import Gates
 from runloop.runs.inbox import Inbox
 from runloop.runs.judging import judge_all
 from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
-from runloop.runs.recorder import DRAFTS_AT_ONCE, Draft, Ending, pause
+from runloop.runs.recorder import Draft
 from runloop.runs.recovery import given_up, recovered
 from runloop.runs.resting import Rests, is_quiet, may_park_in, say
 from runloop.runs.results import Parked, RunHalted, RunResult
-from runloop.runs.stopping import close, stop
+from runloop.runs.stopping import stop
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
 from runloop.runs.under_way import UnderWay
@@ -61,15 +51,13 @@ if TYPE_CHECKING:
     from runloop.runs.approvals import ApprovalDesk
     from runloop.runs.child_runs import ChildRuns
     from runloop.runs.history import RecordedRun, Spent
-    from runloop.runs.recorder import Recorder
+    from runloop.runs.recorder import Ending, Recorder
     from runloop.runs.services import Lookup, Services
 
 _CLOCK_SET_MS = 1000
 """From here on a difference between the wall clock and the steady one is a clock that was set; less is how clocks drift."""
 _SETTLE_S = 1.0
 """So long a run that breaks off waits for what it has queued; a full disk takes nothing."""
-_MOST_AHEAD = 8
-"""Commits on their way to the disk with which a run goes on; with as many it waits, so a full disk holds it up soon."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +126,8 @@ class Run:
     """Whether the record with which this process begins it, or takes it up, is on its way to the disk."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     """Held by a pause or a resumption that is on its way to the disk."""
-    _gates: Gates = field(init=False)
+    gates: Gates = field(init=False)
+    """Those that are open, once it is driven."""
     rests: Rests = field(default_factory=Rests, init=False)
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
@@ -154,7 +143,7 @@ class Run:
         self.book = NodeBook(self.opening, self.bundles, self.since)
         self.labels = Taint(self.opening, self.base_taint)
         here = self.under_way
-        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, here.tasks, here.waits, self._inbox.put)
+        self.gates = Gates(self.recorder, self.desk.operator, self.desk.asked, here.tasks, here.waits, self._inbox.put)
         self.recorder.first = self._look_at_clock
         self.going = asyncio.Event()
         if not self._held:
@@ -244,7 +233,7 @@ class Run:
         starts, self.under_way.held = self.under_way.held, []
         for command, started_ms in starts:
             self._inbox.put(NodeResumed(command.node, command.attempt))
-            self._launch(command, started_ms)
+            launch(self, command, started_ms)
 
     @property
     def taint(self) -> frozenset[str]:
@@ -296,7 +285,7 @@ class Run:
                     await self._carry_out(commands)  # what happened before stays recorded
                     self._raise_unless_ended(event)
                     break
-                commands += self._gates.said_in(event, commands)
+                commands += self.gates.said_in(event, commands)
                 commands += self._step(event)
             else:
                 if commands:
@@ -352,7 +341,7 @@ class Run:
                 self.labels.put(attempt.node, attempt.taint.union(*(crossing.taint for crossing in attempt.crossings)))
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
         if event is not None:  # it ends so, whatever its attempts had spent
-            self._gates.reopen(commands)
+            self.gates.reopen(commands)
             return self._step(event) or commands
         for attempt in self.under_way.left_open.values():
             spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
@@ -421,112 +410,10 @@ class Run:
         for child in self.children.values():
             yield from child.family()
 
-    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
     async def _carry_out(self, commands: Sequence[Command | Draft], *first: Draft) -> None:
-        """Carry out what the plan and people said; many starts at once in portions, so that the first work while the others are written."""
-        for number, portion in enumerate(portions(commands)):
-            if number:
-                await asyncio.sleep(0)
-            await self._commit(portion, *first)
-            first = ()
-
-    async def _commit(self, commands: Sequence[Command | Draft], *first: Draft) -> None:
-        """One commit for ``first`` and what the plan said, then the starts.
-
-        A gate asks, and a nested run begins, only after that is on disk. An agent begins at once: what it does outside, and what anybody
-        sees of it, comes after these records on the disk (ADR 5, "Ahead of the disk").
-        """
-        done, stopped, closed, ended = ends_of(commands)
-        self.ending = done is not None
-        never = {attempt for attempt in stopped if self.under_way.left(*attempt) is not None}
-        nodes = [node for node, _ in stopped]
-        if stopped or closed:
-            await stop(self, [*nodes, *(gate_task(node) for node, _ in closed)])
-            await close(self, nodes)
-            if self.recorder.halted:
-                raise RunHalted  # meanwhile the process began to leave: what calls came to is for a recovery to say
-        others, calls = self.under_way.closing.take([*nodes, *ended])
-        drafts, starts, gates = [*first, *calls], list[StartNode](), list[tuple[OpenGate, int | None]]()
-        for command in commands:
-            if isinstance(command, StartNode):
-                attempt = command.node, command.attempt
-                if attempt not in stopped:  # else it ends before it begins, or is taken up
-                    starts.append(command)
-                drafts += [] if attempt in never or self.under_way.left(*attempt) else [self.book.start(command)]
-            elif isinstance(command, OpenGate):
-                asked = self._gates.opens(command, self.labels.of(command.node))
-                if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
-                    gates.append((command, len(drafts) if asked else None))
-                drafts += asked
-            else:
-                drafts += self._drafts_of(command)
-            if done is not None and len(drafts) % DRAFTS_AT_ONCE == 0:
-                await pause()  # of many items; nothing else of the run goes on any more
-        if done is not None:
-            self._result = await finish(self, done, drafts, others)
-            return
-        now_ms = self.services.clock_ms()
-        goes_on = not (gates or stopped or others) and all(self._is_agent(start.node) for start in starts)
-        stored = await self._write(drafts, others, now_ms, goes_on=goes_on)
-        for start in starts:
-            self._begin_attempt(start, now_ms)
-        for gate, position in gates:
-            self._gates.ask(gate, 0 if position is None else stored[position].id)
-
-    async def _write(self, drafts: list[Draft], others: list[Ending], now_ms: int, *, goes_on: bool) -> list[StoredEvent]:
-        """Queue a commit, and wait for it unless the run goes on meanwhile; nothing stored then."""
-        if not drafts:
-            return []
-        goes_on = goes_on and self.recorder.ahead < _MOST_AHEAD
-        written = self.recorder.write(*drafts, after=others, at_ms=now_ms, urgent=not goes_on)
-        if not goes_on:
-            return await written
-        written.add_done_callback(self.heed)
-        return []
-
-    def _is_agent(self, node: str) -> bool:
-        return self.opening.node(node).kind == "agent"
+        self._result = await carry_out(self, commands, *first)
 
     def heed(self, written: asyncio.Future[list[StoredEvent]]) -> None:
         """A commit that nobody waited for: what went wrong ends the drive."""
         if not written.cancelled() and (error := written.exception()) is not None:
             self._inbox.put(error)
-
-    def _begin_attempt(self, start: StartNode, now_ms: int) -> None:
-        """Launch it, or hold it while the run is paused. One that an earlier process has begun keeps its time."""
-        recorded = self.under_way.left(start.node, start.attempt)
-        started_ms = now_ms if recorded is None else recorded.start_ms
-        if recorded is None:
-            self.book.begins(start.node, self.since.now())
-        if self.cancelling is not None and recorded is None:
-            return  # it is stopped before it begins
-        if self.paused and recorded is None:
-            self.under_way.held.append((start, started_ms))
-            self._inbox.put(NodeWaiting(start.node, start.attempt))
-        else:
-            self._launch(start, started_ms)
-
-    def _drafts_of(self, command: Command | Draft) -> list[Draft]:
-        now_ms = self.services.clock_ms()
-        match command:
-            case Draft():
-                return [command]
-            case NodeReady(node):
-                return [self.book.ready(node)]
-            case NodeRetrying():
-                return [self.book.retry(command, now_ms, self.labels.of(command.node))]
-            case NodeDone():
-                taint = self.labels.of(command.node)
-                self.labels.put(command.node, taint)
-                return [self.book.done(command, taint)]
-            case CloseGate():
-                return self._gates.closes(command)
-            case Warn(node, message):
-                return [warning(node, message)]
-        return []
-
-    def _launch(self, command: StartNode, started_ms: int) -> None:
-        here = self.under_way
-        recorded = here.left(command.node, command.attempt)
-        here.tasks[command.node] = asyncio.create_task(make_attempt(self, command, started_ms, recorded))

@@ -7,8 +7,8 @@ import pytest
 
 from runloop.errors import Unavailable
 from runloop.openings.states import NodeReady, RunDone, StartNode, Status
+from runloop.runs import carrying_out
 from runloop.runs import recorder as recorder_module
-from runloop.runs import run as run_module
 from runloop.runs.commands import AT_ONCE, READY_AT_ONCE, portions
 from runloop.runs.recorder import DRAFTS_AT_ONCE
 from runloop.runs.services import RunRules
@@ -193,7 +193,7 @@ async def test_a_run_that_ends_with_hundreds_of_items_lets_others_go_on_and_is_o
             await asyncio.sleep(0)
             return await begin(spec, hostcall, *rest)
 
-        monkeypatch.setattr(run_module, "pause", turn)
+        monkeypatch.setattr(carrying_out, "pause", turn)
         monkeypatch.setattr(recorder_module, "pause", turn)
         b.pool.run = cancels
         driven = asyncio.ensure_future(b.manager.drive(run))
