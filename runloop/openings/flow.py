@@ -52,15 +52,15 @@ class Flow(Machine):
 
     def _admit(self, step: Step) -> None:
         """The node shall run: with what it got until now, and no earlier than its ``wait`` says."""
-        step.inputs = step.collect()
+        inputs = step.inputs = step.collect()
         merge, wait = step.node.merge, step.node.wait
         if merge.vote is not None:
-            result = decide(merge.vote, step.inputs.get(merge.vote.port, []))
+            result = decide(merge.vote, inputs.get(merge.vote.port, []))
             if isinstance(result, Failure):
                 self._move(step, State.READY)
                 self._fail(step, result)
                 return
-            step.inputs[VOTE_PORT] = [result]
+            inputs[VOTE_PORT] = [result]
         ends_ms = 0 if wait is None else wait.ends_ms(self._now)
         if ends_ms > self._now:
             self._park(step, ends_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from runloop.openings.model import DEFAULT_TIMEOUT_MS, ORDER_PORT
 from runloop.openings.states import TERMINAL, Failure, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runloop.openings.clauses import Contract
     from runloop.openings.expressions import Ports
@@ -39,8 +39,8 @@ class Step:
     state: State = State.PENDING
     attempt: int = 0
     tries: int = 0
-    incoming: list[Link] = field(default_factory=list)
-    outgoing: list[Link] = field(default_factory=list)
+    incoming: Sequence[Link] = ()
+    outgoing: Sequence[Link] = ()
     undecided: int = 0
     delivered: int = 0
     blocked: bool = False
@@ -49,7 +49,7 @@ class Step:
     left_ms: int = 0
     attempt_tokens: int = 0
     attempt_usd: int = 0
-    inputs: dict[str, list[Json]] = field(default_factory=dict)
+    inputs: Mapping[str, list[Json]] = field(default_factory=dict)
     parked: bool = False
     gate: OpenedGate | None = None
     gate_round: int = 0
@@ -58,7 +58,7 @@ class Step:
     revise: list[Json] | None = None
     feedback: list[Json] | None = None
     parent: Step | None = None
-    items: list[Step] = field(default_factory=list)
+    items: Sequence[Step] = ()
     waiting: deque[tuple[int, Step]] = field(default_factory=deque)
     placed: set[int] = field(default_factory=set)
     left: int = 0
@@ -66,11 +66,10 @@ class Step:
 
     @classmethod
     def item(cls, parent: Step, index: int, name: str) -> Step:
-        """An item of a ``for_each`` node. It has no edges and no items: thousands of them share the empty lists, which nobody fills."""
+        """An item of a ``for_each`` node. None waits in it or has a place: thousands share what is empty, which nobody fills."""
         return cls(
-            index, name, parent.node, parent.timeout_ms, parent.account, parent=parent,
-            incoming=_LINKS, outgoing=_LINKS, inputs=_PORTS, items=_STEPS, waiting=_WAITING, placed=_PLACED,
-        )  # fmt: skip
+            index, name, parent.node, parent.timeout_ms, parent.account, parent=parent, inputs=_PORTS, waiting=_WAITING, placed=_PLACED
+        )
 
     @property
     def occupies(self) -> bool:
@@ -85,7 +84,7 @@ class Step:
     def given(self) -> dict[str, list[Json]]:
         """The values of the input ports as the next attempt gets them."""
         extra = {REVISE_PORT: self.revise, FEEDBACK_PORT: self.feedback}
-        ports = self.inputs | {port: values for port, values in extra.items() if values is not None}
+        ports = {**self.inputs, **{port: values for port, values in extra.items() if values is not None}}
         return {port: list(values) for port, values in ports.items()}
 
     def collect(self) -> dict[str, list[Json]]:
@@ -127,9 +126,7 @@ class Step:
         self.delivered = len({link.source.index for link in self.incoming if link.values})
 
 
-_LINKS: list[Link] = []
-_PORTS: dict[str, list[Json]] = {}
-_STEPS: list[Step] = []
+_PORTS: Mapping[str, list[Json]] = {}
 _WAITING: deque[tuple[int, Step]] = deque()
 _PLACED: set[int] = set()
 
@@ -183,12 +180,14 @@ def link_up(opening: Opening) -> list[Step]:
         for index, node in enumerate(opening.nodes)
     ]
     by_id = {step.id: step for step in steps}
-    for edge in opening.edges:
-        source, target = by_id[edge.source.node], by_id[edge.target.node]
-        link = Link(edge, source, target)
-        source.outgoing.append(link)
-        target.incoming.append(link)
-        target.undecided += 1
+    links = [Link(edge, by_id[edge.source.node], by_id[edge.target.node]) for edge in opening.edges]
+    incoming, outgoing = defaultdict[Step, list[Link]](list), defaultdict[Step, list[Link]](list)
+    for link in links:
+        outgoing[link.source].append(link)
+        incoming[link.target].append(link)
+    for step in steps:
+        step.incoming, step.outgoing = incoming.get(step, ()), outgoing.get(step, ())
+        step.undecided = len(step.incoming)
     return steps
 
 

@@ -106,9 +106,7 @@ class Machine:
     def close(self) -> None:
         """Nothing happens to it any more. A node and its edges hold each other: what was delivered would stay until the collector looks."""
         for step in self._steps:
-            step.incoming.clear()
-            step.outgoing.clear()
-            step.items.clear()
+            step.incoming = step.outgoing = step.items = ()
 
     def remaining_tokens(self, node: str) -> int | None:
         """Tokens that ``node`` may still use; None if there is no limit. Raises KeyError for an unknown node."""
