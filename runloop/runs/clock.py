@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0
 """A stop may count for so long."""
+STOOD_STILL_S = 5.0
+"""Who looks far more often, and finds that so much has passed, did not run meanwhile: that counts against nobody."""
 
 
 def clock_ms() -> int:
@@ -31,41 +33,56 @@ def monotonic_ms() -> int:
 
 
 class Steady:
-    """The same, but it stands still also while this process is stopped alone (``SIGSTOP``, Ctrl-Z), as :meth:`follows` hears."""
+    """The same, but it stands still also while this process does, as :meth:`follows` hears or sees.
 
-    def __init__(self, clock_ms: Callable[[], int] = monotonic_ms) -> None:
-        self._clock_ms, self._looked_ms, self._stopped_ms, self._goes_on = clock_ms, clock_ms(), 0, False
+    Stopped (``SIGSTOP``, Ctrl-Z) it hears of; frozen (``docker pause``) it was where nobody has looked for long.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s, self._looked_s, self._stopped_s, self._goes_on, self._looks = clock_s, clock_s(), 0.0, False, False
 
     def ms(self) -> int:
+        """Now, in milliseconds."""
+        return int(self.s() * 1000)
+
+    def s(self) -> float:
         """Now; what passed between the look before and a stop's end is left out."""
-        now_ms = self._clock_ms()
-        if self._goes_on:
-            self._goes_on, self._stopped_ms = False, self._stopped_ms + now_ms - self._looked_ms
-        self._looked_ms = now_ms
-        return now_ms - self._stopped_ms
+        now_s = self._clock_s()
+        passed_s = now_s - self._looked_s
+        if self._goes_on or (self._looks and passed_s >= STOOD_STILL_S):
+            self._goes_on, self._stopped_s = False, self._stopped_s + passed_s
+        self._looked_s = now_s
+        return now_s - self._stopped_s
 
     @contextmanager
     def follows(self) -> Iterator[None]:
-        """Hear of stops, in the main thread, which alone gets signals; look now and then, so that it is known when one began."""
-        from asyncio import TimerHandle, get_running_loop
+        """Look now and then, so that it is known when a stop began, and hear of its end in the main thread, which alone gets signals.
 
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        The timers of the loop go by this clock from here on, so that no call times out because of a stop; those of uvloop cannot.
+        """
+        from asyncio import BaseEventLoop, TimerHandle, get_running_loop
+
         loop, timer = get_running_loop(), list[TimerHandle]()
 
         def look() -> None:
-            self.ms()
+            self.s()
             timer[:] = [loop.call_later(_LOOK_S, look)]
 
+        if isinstance(loop, BaseEventLoop) and type(loop).time is BaseEventLoop.time:
+            loop.time = self.s  # type: ignore[method-assign]
         # not by the loop: what is due is called before what a signal queues there
-        before = signal.signal(signal.SIGCONT, self._went_on)
+        hears = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGCONT, self._went_on) if hears else None
+        self.s()
+        self._looks = True
         look()
         try:
             yield
         finally:
             timer[0].cancel()
-            signal.signal(signal.SIGCONT, before)
+            self._looks = False
+            if hears:
+                signal.signal(signal.SIGCONT, before)
 
     def _went_on(self, *_signal: object) -> None:
         self._goes_on = True

@@ -109,7 +109,7 @@ async def session(
             restarts_per_minute=settings.get("sandbox.restarts_per_minute"),
             ready_s=settings.get("runtime.spawn_ready_timeout_ms") / 1000,
             started=started,
-            clock_s=lambda: steady.ms() / 1000,
+            clock_s=steady.s,
         )
         turns, models = Turns(), Turns(*model_limits(settings))
         pressure = Pressure(Load(), turns.look_again)

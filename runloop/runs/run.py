@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 _CLOCK_SET_MS = 1000
 """From here on a difference between the wall clock and the steady one is a clock that was set; less is how clocks drift."""
+_LOOK_S = 30.0
+"""How long at most until the clock is looked at again: the loop's timers stand still while the machine sleeps."""
 _SETTLE_S = 1.0
 """So long a run that breaks off waits for what it has queued; a full disk takes nothing."""
 
@@ -377,7 +379,7 @@ class Run:
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
         park_s = may_park_in(self)
         parking = park_s is not None and (seconds is None or park_s < seconds)
-        found = await self._inbox.take(park_s if parking else seconds)
+        found = await self._inbox.take(park_s if parking else seconds and min(seconds, _LOOK_S))
         if not found and parking and self.quiet:
             await park(self)
         return found or [Tick()]

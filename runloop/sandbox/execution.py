@@ -25,6 +25,9 @@ RETURNED = "guest.returned"
 CALL_OVERHEAD_BYTES = 64
 """What each emit call costs of ``output_bytes`` beside its text, so that empty lines are bounded too."""
 
+_STOOD_STILL_S = 5.0
+"""A guest that runs is looked at every 10 ms: where so much passed between two looks, the worker was stopped or frozen."""
+
 
 class Stopped(Exception):  # noqa: N818 - named for what happened
     """Unwinds a guest: raised inside a host callback, never visible to the guest."""
@@ -51,7 +54,7 @@ class Execution:
         self._seed = seed
         self._random_at = 0
         self._start_us = self._now_us = start_ms * 1000
-        self._began = time.monotonic()
+        self._began = self._looked = time.monotonic()
         self._reason: tuple[str, str] | None = None
         self._unwound = False
         self._lock = threading.Lock()
@@ -67,7 +70,7 @@ class Execution:
 
     def begin(self) -> None:
         """Start the count of running time: loading and compiling are not the guest's."""
-        self._began = time.monotonic()
+        self._began = self._looked = time.monotonic()
         self._began_cpu = time.thread_time()
 
     # -- stopping
@@ -104,6 +107,9 @@ class Execution:
             self.at_tick()
         if self._outer is not None and self._outer.reason is not None:
             self.stop(*self._outer.reason)
+        before, self._looked = self._looked, time.monotonic()
+        if self._looked - before >= _STOOD_STILL_S:
+            self.waited_s += self._looked - before
         if self._reason is None and self.ran_s * 1000 > self.limits.wall_ms:
             self.stop("guest.timeout", f"the agent ran for more than {self.limits.wall_ms} ms")
         return self._reason is not None
@@ -169,7 +175,8 @@ class Execution:
         try:
             answer = self._ask(name, args_json)
         finally:
-            self.waited_s += time.monotonic() - began
+            self._looked = time.monotonic()
+            self.waited_s += self._looked - began
         self.move_clock(answer.now_ms)
         return answer.value
 

@@ -45,7 +45,7 @@ async def test_a_clock_that_is_set_by_a_day_ends_no_time_and_gives_none(bench, b
 
 async def test_a_process_that_was_stopped_hears_of_it_when_it_goes_on_and_leaves_that_time_out():
     now_ms = 0
-    steady = Steady(lambda: now_ms)
+    steady = Steady(lambda: now_ms / 1000)
     before = signal.getsignal(signal.SIGCONT)
     with steady.follows():
         now_ms = 500
@@ -58,6 +58,38 @@ async def test_a_process_that_was_stopped_hears_of_it_when_it_goes_on_and_leaves
     assert signal.getsignal(signal.SIGCONT) is before
 
 
+async def test_what_was_frozen_hears_of_nothing_and_leaves_out_what_is_too_long_for_one_that_looks():
+    now_s = 0.0
+    steady = Steady(lambda: now_s)
+    now_s += 60
+    assert steady.s() == 60
+    with steady.follows():
+        now_s += clock.STOOD_STILL_S - 0.5
+        assert steady.s() == 64.5
+        now_s += 3600
+        assert steady.s() == 64.5
+        now_s += 1
+        assert steady.ms() == 65_500
+    now_s += 60
+    assert steady.s() == 125.5
+
+
+async def test_what_is_timed_by_the_loop_has_as_much_time_left_after_a_stop_as_before():
+    stopped_s = 0.0
+    steady = Steady(lambda: time.monotonic() + stopped_s)
+    loop = asyncio.get_running_loop()
+    with steady.follows():
+        began_s = loop.time()
+        answer = loop.create_future()
+        loop.call_later(0, lambda: loop.call_soon(answer.set_result, "here"))
+        async with asyncio.timeout(3600):
+            stopped_s = 86_400
+            signal.raise_signal(signal.SIGCONT)
+            assert await answer == "here"
+        assert loop.time() - began_s < 3600
+    assert loop.time() - began_s < 3600
+
+
 async def test_a_clock_is_looked_at_now_and_then_so_that_little_before_a_stop_is_left_out_with_it(monkeypatch):
     monkeypatch.setattr(clock, "_LOOK_S", 0)
     now_ms = 0
@@ -68,7 +100,7 @@ async def test_a_clock_is_looked_at_now_and_then_so_that_little_before_a_stop_is
         now_ms += 100
         if now_ms >= 1000:
             looks.set()
-        return now_ms
+        return now_ms / 1000
 
     steady = Steady(moving)
     with steady.follows():
@@ -99,7 +131,7 @@ async def test_a_run_that_was_stopped_with_its_process_has_as_much_time_left_as_
     async with bench() as b:
         b.agent("one", ASKS, caps="model = true")
         passed_ms = 0
-        steady = Steady(lambda: time.monotonic_ns() // 1_000_000 + passed_ms)
+        steady = Steady(lambda: time.monotonic() + passed_ms / 1000)
         clocks = {"clock_ms": lambda: time.time_ns() // 1_000_000 + passed_ms, "steady_ms": steady.ms}
         b.manager.services = replace(b.services, **clocks)
         b.model.gate, b.model.gate_at, b.model.hold_seen = asyncio.Event(), 1, asyncio.Event()

@@ -1,8 +1,11 @@
 """The clock is set, or the machine sleeps, while a run is under way: no time-out notices, also where the run is taken up again."""
 
+import asyncio
 import time
 
 import pytest
+
+from runloop.runs import run as run_module
 
 MAILS = """@agent
 def run():
@@ -52,6 +55,28 @@ async def test_a_clock_that_was_set_counts_against_no_time_out_even_when_the_run
         assert kinds.index("run.clock_set") == bear_the_new.index(True)  # before anything else that bears the new time
         [said] = b.metas("run.clock_set")
         assert abs(said["by_ms"] - by_ms) < 1000
+
+
+async def test_a_wait_ends_at_its_time_also_where_the_machine_sleeps_past_it(bench, monkeypatch):
+    looked = asyncio.Event()
+    monkeypatch.setattr(run_module, "_LOOK_S", 0.001)
+    async with bench() as b:
+        ahead_ms = 0
+
+        def clock_ms():
+            looked.set()
+            return time.time_ns() // 1_000_000 + ahead_ms
+
+        object.__setattr__(b.services, "clock_ms", clock_ms)
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        run = await b.submit('version: 0\nname: o\nnodes: [{id: only, use: "agent:one", wait: {for: 1h}}]\nedges: []\n')
+        driving = asyncio.create_task(b.manager.drive(run))
+        while "run.started" not in b.kinds():
+            looked.clear()
+            await asyncio.wait_for(looked.wait(), 20)
+        ahead_ms = HOURS_MS
+
+        assert (await asyncio.wait_for(driving, 20)).status == "succeeded"
 
 
 @pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])
