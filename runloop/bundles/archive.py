@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.tree import IGNORED_DIRS, MAX_FILES, MAX_TOTAL_BYTES, path_problem
 from runloop.errors import Where
+from runloop.links import regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +32,11 @@ def unpack(archive: Path, into: Path) -> None:
 
     What was written by then is the caller's to remove. A small file that unpacks into a huge one stops at the limit of a bundle.
     """
-    opener = open if archive.name.endswith(".tar") else gzip.open
     try:
-        # Stream mode reads strictly forwards, so the bound below holds for headers as well as for contents.
-        with opener(archive, "rb") as file, tarfile.open(fileobj=_Bounded(file, archive), mode="r|", tarinfo=_plain(archive)) as tar:
-            _unpack(tar, archive, into)
+        with regular(archive) as packed, packed if archive.name.endswith(".tar") else gzip.open(packed) as file:
+            # Stream mode reads strictly forwards, so the bound below holds for headers as well as for contents.
+            with tarfile.open(fileobj=_Bounded(file, archive), mode="r|", tarinfo=_plain(archive)) as tar:
+                _unpack(tar, archive, into)
     except (tarfile.TarError, EOFError, zlib.error, OSError, UnicodeError, RecursionError) as error:
         message = f"the archive cannot be read: {error}"
         raise BundleInvalid(

@@ -14,7 +14,7 @@ from runloop.cli.document import print_document
 from runloop.cli.opening_source import STDIN, FilesArgument, read
 from runloop.cli.options import JsonOption
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, Where
-from runloop.links import followed
+from runloop.links import replaceable
 
 if TYPE_CHECKING:
     from runloop.openings.templates import Cast
@@ -162,8 +162,8 @@ def _replace(path: Path, text: str) -> None:
     """Write beside the place and rename, so that nobody ever reads half a file; rights and links stay."""
     from runloop.staged import staged
 
-    target = followed(path)
     try:
+        target = replaceable(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with staged(target.parent, text.encode()) as own:
             if target.exists():

@@ -10,6 +10,7 @@ import typer
 
 from runloop.cli import context
 from runloop.errors import InvalidInput, Where
+from runloop.links import readable
 
 STDIN = "<stdin>"
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="An opening by file or name; - is standard input.")]
@@ -25,7 +26,7 @@ def read(file: str) -> tuple[str, bytes]:
     path = Path(file)
     try:
         path = path if path.exists() and not path.is_dir() else _named(file)
-        with path.open("rb") as stream:
+        with readable(path) as stream:
             return str(path), stream.read(MAX_BYTES + 1)
     except OSError as error:
         message, hint = f"cannot read {path}: {error.strerror}", "give the name of a file that you may read"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from runloop.errors import InvalidInput, Where
+from runloop.links import readable
 from runloop.text import fitted, legible
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _read(name: str) -> str:
         if name == "-":
             data = sys.stdin.buffer.read(_MOST_BYTES + 1)
         else:
-            with Path(name).open("rb") as file:
+            with readable(name) as file:
                 data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         message = f"--params cannot be read: {error.strerror}"

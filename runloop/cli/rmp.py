@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
@@ -15,6 +14,7 @@ import typer
 from runloop.cli import output, rmp_input
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import InvalidInput
+from runloop.links import readable
 from runloop.rmp import (
     BODY_AT,
     DEFAULT_MAX_BODY,
@@ -61,7 +61,7 @@ def decode(
             for line in stream:
                 _print_answer(_answer_line(line, now_ms, max_body))
             return
-        data, is_odd_text = rmp_input.frame_bytes(stream.read())
+        data, is_odd_text = rmp_input.frame_bytes(rmp_input.whole(stream, file))
     if is_odd_text:
         output.print_warning("rmp.input.not_hex", "the input is text but not hex; its bytes are read as a frame")
     if every:
@@ -76,7 +76,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         if file == "-":
             yield sys.stdin.buffer
         else:
-            with Path(file).open("rb") as stream:
+            with readable(file) as stream:
                 yield stream
     except BrokenPipeError:
         raise

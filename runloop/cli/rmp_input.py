@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import BinaryIO, Final
 
 from runloop.errors import InvalidInput, Where
+
+MAX_BYTES: Final = 256 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _NOT_TEXT = re.compile(rb"[^\t\n\v\f\r\x20-\x7e]")
@@ -53,6 +56,16 @@ def frame_bytes(data: bytes) -> tuple[bytes, bool]:
         return data, False
     found = from_hex(data.decode("ascii"))
     return (data, True) if found is None else (found, False)
+
+
+def whole(stream: BinaryIO, name: str) -> bytes:
+    """All of the input. Raises InvalidInput ``rmp.input.too_large``: what has no end would take all the memory there is."""
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        message = f"{name} is larger than {MAX_BYTES >> 20} MiB"
+        hint = "cut it into smaller files, or give frames as lines with --jsonl"
+        raise InvalidInput(message, code="rmp.input.too_large", where=Where(file=name), hint=hint)
+    return data
 
 
 def unreadable(path: str, error: OSError) -> InvalidInput:

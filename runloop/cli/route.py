@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_MS = 200
 MAX_TIMEOUT_MS = 3_600_000
+_MOST_FACTS = 16 * 1024 * 1024  # bytes
 _TIMEOUT_VARIABLE = "RUNLOOP_ROUTER_TIMEOUT_MS"
 _FLAGS = {"--stdin": "stdin", "--lines": "lines", "--requests": "requests", "--hints": "hints", "--json": "explain"}
 _VALUED = {"--timeout-ms": "timeout_ms", "--shell-facts": "shell_facts"}
@@ -142,8 +143,12 @@ def _given(source: str | None) -> dict[str, Any] | None:
         if source == "-":
             text = sys.stdin.readline()
         else:
-            with open(source, encoding="utf-8") as file:  # noqa: PTH123
-                text = file.read()
+            from runloop.links import readable
+
+            with readable(source) as file:
+                text = file.read(_MOST_FACTS + 1).decode("utf-8")
+        if len(text) > _MOST_FACTS:
+            raise _invalid(f"the shell's facts in {source} are larger than {_MOST_FACTS >> 20} MiB", "Give a file with one JSON object.")
         given = json.loads(text)
     except (OSError, ValueError) as error:
         raise _invalid(f"the shell's facts cannot be read from {source}: {error}", "Give a file with one JSON object.") from None

@@ -16,7 +16,7 @@ from runloop.cli.options import JsonOption, LinesOption, TableOption
 from runloop.cli.whole import remedy, write_whole
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError, Where
-from runloop.links import followed
+from runloop.links import followed, regular
 from runloop.router import rcblock
 
 if TYPE_CHECKING:
@@ -65,15 +65,19 @@ def enable(
     opening: Annotated[
         Path | None, typer.Option("--opening", metavar="FILE", help="The opening for requests that fit no other, in this shell.")
     ] = None,
-    ssh: Annotated[bool, typer.Option("--ssh", help="Also in sessions over SSH.")] = False,
+    ssh: Annotated[bool | None, typer.Option("--ssh/--no-ssh", help="Also in sessions over SSH.")] = None,
     dry_run: DryOption = False,
     as_json: JsonOption = False,
     as_table: LinesOption = False,
 ) -> int:
-    """Write the block into the start file, once; a backup of the file is kept beside it. A new shell has it."""
+    """Write the block into the start file, once; a backup of the file is kept beside it. A new shell has it.
+
+    Where the block is there already, it keeps what an earlier `--ssh` or `--opening` said.
+    """
     name = _shell(shell)
     source = _snippet(name, snippet)
-    variables: dict[str, str] = {}
+    start = _Start(name, rc_path or rc_file(name, os.environ))
+    variables = rcblock.variables(start.block() or "", name)
     if opening is not None:
         if not opening.is_file():
             message = f"opening file '{opening}' does not exist"
@@ -81,7 +85,8 @@ def enable(
         variables["RUNLOOP_ROUTER_OPENING_PATH"] = str(opening.resolve())
     if ssh:
         variables["RUNLOOP_ROUTER_SSH"] = "1"
-    start = _Start(name, rc_path or rc_file(name, os.environ))
+    elif ssh is not None:
+        variables.pop("RUNLOOP_ROUTER_SSH", None)
     edited = start.edit(lambda text: rcblock.enabled(text, name, rcblock.block(name, str(source), variables)))
     return _edit(start, edited, dry_run, as_json=output.wants_json(as_json=as_json, as_table=as_table))
 
@@ -113,7 +118,7 @@ def status(as_json: JsonOption = False, as_table: TableOption = False) -> int:
         except RunloopError as error:
             state, source = error.message, None
         else:
-            source = None if text is None else _source_of(text)
+            source = None if text is None else rcblock.snippet(text)
             here = source is None or Path(source).is_file()
             state = "off" if text is None else "on" if here else "on, but its snippet is gone: run `rlp shell enable` again"
         rows.append({"shell": name, "state": state, "installed": shutil.which(name) is not None, "rc": str(start.path), "snippet": source})
@@ -130,7 +135,7 @@ def enabled_in(shell: str) -> bool:
 def snippet_of(shell: str) -> Path | None:
     """The file that the block of a shell names, whether or not it is there; None without a block."""
     text = _Start(shell, rc_file(shell, os.environ)).block()
-    source = None if text is None else _source_of(text)
+    source = None if text is None else rcblock.snippet(text)
     return None if source is None else Path(source)
 
 
@@ -153,7 +158,8 @@ class _Start:
 
     def read(self) -> str:
         try:
-            return self.path.read_bytes().decode("utf-8", "surrogateescape")
+            with regular(self.path) as file:
+                return file.read().decode("utf-8", "surrogateescape")
         except FileNotFoundError:
             return ""
         except OSError as error:
@@ -249,11 +255,6 @@ def _snippet(shell: str, given: Path | None) -> Path:
             return place.resolve()
     tried = ", ".join(map(str, places))
     raise InvalidInput(f"snippet not found; tried: {tried}", code="shell.snippet", hint="name it with --snippet")
-
-
-def _source_of(text: str) -> str | None:
-    line = next((line for line in text.splitlines() if line.startswith("source '")), None)
-    return None if line is None else line.removeprefix("source ").strip()[1:-1].replace("'\\''", "'")
 
 
 def _unused(path: Path) -> Path:

@@ -14,6 +14,7 @@ from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import clock_ms
 from runloop.errors import InvalidInput, Where
+from runloop.links import readable, regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,8 @@ app = typer.Typer(add_completion=False, help="Show the crossings of a run: who, 
 _COLUMNS = ("time", "from → to", "what", "size", "ms", "tokens", "usd", "note")
 _LEAST = ("usd", "size", "tokens")
 """What a table leaves out where the terminal is so narrow that nobody could read who asks whom, the first first."""
+_MOST_BYTES = 512 * 1024 * 1024
+"""More is no trace: as much as an archive of `rlp export` may have."""
 _NUMBERS = ("seq", "ts_ms", "bytes", "ms", "tokens", "usd")
 _TEXTS = ("from", "to", "kind", "note")
 
@@ -100,8 +103,9 @@ def _is_trace(ref: str) -> bool:
 
 
 def _begins(path: Path) -> bytes:
+    """The first byte of a file; of a pipe none is taken, for it could not be read again."""
     try:
-        with path.open("rb") as file:
+        with regular(path) as file:
             return file.read(1)
     except OSError:
         return b""
@@ -110,9 +114,14 @@ def _begins(path: Path) -> bytes:
 def _read(path: Path) -> dict[str, Any]:
     """A trace of `--trace-out` or `rlp trace --json`. Raises InvalidInput ``run.trace_file``."""
     try:
-        found = json.loads(path.read_bytes())
+        with readable(path) as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise _no_trace(path, error.strerror or str(error)) from None
+    if len(data) > _MOST_BYTES:
+        raise _no_trace(path, f"it is larger than {_MOST_BYTES >> 20} MiB")
+    try:
+        found = json.loads(data)
     except (ValueError, RecursionError):
         raise _no_trace(path, "it is no JSON") from None
     rungs = found.get("ladder") if isinstance(found, dict) else None

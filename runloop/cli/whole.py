@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from runloop.errors import NO_ROOM
-from runloop.links import followed
+from runloop.links import replaceable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ def write_whole(path: Path, text: str, *, mode: int = 0o666, new: bool = False) 
 
     With ``new`` nothing may be there, not even a link to nothing (FileExistsError). Raises OSError.
     """
-    path = path if new else followed(path)  # what a link leads to is written, and the link stays
+    path = path if new else replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = text.encode("utf-8", "surrogateescape")
     if new:

@@ -5,14 +5,12 @@ The file is only composed, never constructed: no tag can build an object, and ev
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 from typing import TYPE_CHECKING, Any
 
 from runloop.config.errors import ConfigError
 from runloop.config.raw import Raw
 from runloop.errors import Where
+from runloop.links import readable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +31,8 @@ _WRITE_FLAT = "No setting is nested so deeply; write each value out, without ali
 def read_file(path: Path) -> Raw | None:
     """The file's content as a map; ``None`` if there is no such file. Raises :class:`ConfigError` for anything unreadable."""
     try:
-        data = _content(path)
+        with readable(path) as file:
+            data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         try:
             target = str(path.readlink())
@@ -56,19 +55,6 @@ def read_file(path: Path) -> Raw | None:
         where = Where(file=str(path), line=line)
         raise ConfigError("the configuration file is not UTF-8", code="config.syntax", where=where, hint="Save it as UTF-8.") from None
     return parse(text, str(path))
-
-
-def _content(path: Path) -> bytes:
-    """The first bytes of a file, and of a pipe into which somebody writes. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISFIFO(os.fstat(handle).st_mode):
-            return file.read(MAX_BYTES + 1)
-        first = file.read(MAX_BYTES + 1)
-        if first == b"":
-            raise OSError(errno.EPIPE, "it is a pipe, and nobody writes into it")
-        os.set_blocking(handle, True)
-        return (first or b"") + file.read(MAX_BYTES + 1)
 
 
 def _unreadable(path: Path, why: str) -> ConfigError:

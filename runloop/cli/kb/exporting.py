@@ -22,6 +22,7 @@ from runloop.cli.kb.signers import tell as tell_signer
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput, Where
+from runloop.links import followed, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -118,20 +119,31 @@ def _text(kb: KnowledgeBase, out: BinaryIO, form: Format, mask: Callable[[Any], 
 
 @contextmanager
 def _output(into: Path | None, form: Format) -> Iterator[BinaryIO]:
-    """Standard output, or a file that gets its name when it is whole and on disk."""
+    """Standard output, or a file that gets its name when it is whole and on disk; a pipe or a device is written into."""
     if into is None:
         with standard_output(of_json=form is Format.JSONL) as out:
             yield out
         return
     from runloop.kb.keeping.copying import whole_file
 
-    if into.is_dir() or not into.parent.is_dir():
-        why = "it is a directory" if into.is_dir() else f"there is no directory {into.parent}"
-        message = f"the export cannot be written to {into}: {why}"
-        hint = "name a file in a directory that is there"
-        raise InvalidInput(message, code="export.unwritable", where=Where(key="--output"), hint=hint)
-    with whole_file(into) as out:
+    target = followed(into)
+    if target.is_dir() or not target.parent.is_dir():
+        why = "it is a directory" if target.is_dir() else f"there is no directory {target.parent}"
+        raise _unwritable(into, why)
+    if target.exists() and not target.is_file():
+        try:
+            with into.open("wb") as out:
+                yield out
+        except OSError as error:
+            raise _unwritable(into, error.strerror or str(error)) from None
+        return
+    with whole_file(target) as out:
         yield out
+
+
+def _unwritable(into: Path, why: str) -> InvalidInput:
+    message = f"the export cannot be written to {into}: {why}"
+    return InvalidInput(message, code="export.unwritable", where=Where(key="--output"), hint="name a file in a directory that is there")
 
 
 def import_events(
@@ -148,7 +160,7 @@ def import_events(
 
     at = files()
     try:
-        source = file.open("rb")
+        source = readable(file)
     except OSError as error:
         hint = "name a file that can be read"
         raise InvalidInput(f"{error.strerror}", code="export.unreadable", where=Where(file=str(file)), hint=hint) from None

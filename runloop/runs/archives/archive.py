@@ -14,6 +14,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.events.blobs import blob_names
+from runloop.links import readable
 from runloop.runs.archives.container import MAX_BYTES, ArchiveAltered, ArchiveInvalid, brief, first_member, unpack
 from runloop.runs.archives.lines import read_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, digest_of, read_part
@@ -72,7 +73,7 @@ class Archive:
 def open_archive(path: Path) -> Archive:
     """Read and verify the archive in a file. Raises as :func:`read_archive`, and InvalidInput ``archive.unreadable``."""
     try:
-        with path.open("rb") as file:
+        with readable(path) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, error) from None
