@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-
 _UNWAITED = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -57,7 +56,6 @@ def replaceable(path: str | os.PathLike[str]) -> Path:
     """
     target = followed(path)
     if target.exists() and not target.is_file():
-        raise OSError(
-            errno.EINVAL, "it is a directory" if target.is_dir() else "it is a pipe, a socket or a device, and no file", str(path)
-        )
+        why = "it is a directory" if target.is_dir() else "it is a pipe, a socket or a device, and no file"
+        raise OSError(errno.EINVAL, why, str(path))
     return target

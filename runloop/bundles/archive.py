@@ -19,6 +19,7 @@ from runloop.links import regular
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _HEADERS_BYTES = MAX_FILES * 4096
@@ -33,10 +34,13 @@ def unpack(archive: Path, into: Path) -> None:
     What was written by then is the caller's to remove. A small file that unpacks into a huge one stops at the limit of a bundle.
     """
     try:
-        with regular(archive) as packed, packed if archive.name.endswith(".tar") else gzip.open(packed) as file:
-            # Stream mode reads strictly forwards, so the bound below holds for headers as well as for contents.
-            with tarfile.open(fileobj=_Bounded(file, archive), mode="r|", tarinfo=_plain(archive)) as tar:
-                _unpack(tar, archive, into)
+        # Stream mode reads strictly forwards, so the bound below holds for headers as well as for contents.
+        with (
+            regular(archive) as packed,
+            packed if archive.name.endswith(".tar") else gzip.open(packed) as file,
+            tarfile.open(fileobj=_Bounded(file, archive), mode="r|", tarinfo=_plain(archive)) as tar,
+        ):
+            _unpack(tar, archive, into)
     except (tarfile.TarError, EOFError, zlib.error, OSError, UnicodeError, RecursionError) as error:
         message = f"the archive cannot be read: {error}"
         raise BundleInvalid(
@@ -68,13 +72,13 @@ def _plain(archive: Path) -> type[tarfile.TarInfo]:
 class _Bounded(io.BufferedIOBase):
     """Reads from ``file``, in the small blocks that are asked for, until more came out than a bundle may hold."""
 
-    def __init__(self, file: io.BufferedIOBase, archive: Path) -> None:
+    def __init__(self, file: BinaryIO | gzip.GzipFile, archive: Path) -> None:
         self._file = file
         self._archive = archive
         self._left = MAX_TOTAL_BYTES + _HEADERS_BYTES
 
     def read(self, size: int | None = -1, /) -> bytes:
-        content = self._file.read(size)
+        content = self._file.read(-1 if size is None else size)
         self._left -= len(content)
         if self._left < 0:
             raise _refused(self._archive, _TOO_MUCH)

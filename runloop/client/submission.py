@@ -25,8 +25,8 @@ def submission(
         return {"opening": opening, **fields}
     path = Path(str(opening))
     try:
-        with readable(path) as file:
-            text = file.read().decode("utf-8")
+        with readable(path) as stream:
+            text = stream.read().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise _bad(f"the opening {path} cannot be read: {why}", "name a file of YAML", file=str(path)) from None

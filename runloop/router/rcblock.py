@@ -32,9 +32,26 @@ def block(shell: str, snippet: str, variables: dict[str, str]) -> str:
     return "\n".join([_first(shell), *lines, f"source {quoted(snippet)}", _last(shell)]) + "\n"
 
 
+def variables(found: str, shell: str) -> dict[str, str]:
+    """The variables that a block sets."""
+    put = r"set -gx (\w+) " if shell == "fish" else r"export (\w+)="
+    return {name: unquoted(word) for name, word in re.findall(rf"^{put}('.*'|[^'\"\s]+)$", found, re.MULTILINE)}
+
+
+def snippet(found: str) -> str | None:
+    """The file that a block sources."""
+    line = re.search(r"^source ('.*')$", found, re.MULTILINE)
+    return None if line is None else unquoted(line[1])
+
+
 def quoted(text: str) -> str:
     """A word in single quotes, as zsh, bash and fish all read it."""
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+def unquoted(word: str) -> str:
+    """What :func:`quoted` was given; any other word as it stands."""
+    return word[1:-1].replace("'\\''", "'") if word[:1] == word[-1:] == "'" and len(word) > 1 else word
 
 
 def enabled(text: str, shell: str, wanted: str) -> Edited:

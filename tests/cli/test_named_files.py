@@ -60,7 +60,7 @@ def test_a_trace_without_end_is_refused(rlp, tmp_path, monkeypatch):
 def test_what_is_no_file_is_written_into_or_refused_and_never_replaced(rlp, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with open(os.open(pipe, os.O_RDWR), "rb", buffering=0) as held:
+    with os.fdopen(os.open(pipe, os.O_RDWR), "rb", buffering=0) as held:
         assert rlp("kb", "export", "-o", pipe)[0] == 0
         assert json.loads(held.read(1 << 16).splitlines()[0]).keys() == {"export"}
     assert rlp("opening", "new", "letter", "--from", "pipeline", "--force", "-o", pipe)[2].startswith("error[opening.unwritable]")

@@ -71,6 +71,22 @@ def test_a_file_that_is_not_there_is_made_and_other_options_replace_the_block(ho
     assert "it'\\''s.yaml'" in text
 
 
+@pytest.mark.parametrize("shell", ["zsh", "bash", "fish"])
+def test_what_an_earlier_enable_was_told_stays_until_it_is_taken_back(shell, home, capsys):
+    opening = home / "it's.yaml"
+    opening.write_text("version: 0\n")
+    rc = rc_file(shell, os.environ)
+    rlp(capsys, "enable", "--shell", shell, "--ssh", "--opening", str(opening))
+    told = rc.read_text()
+
+    again = json.loads(rlp(capsys, "enable", "--shell", shell, "--json")[1])
+    kept = rc.read_text()
+    rlp(capsys, "enable", "--shell", shell, "--no-ssh")
+
+    assert (again["action"], kept) == ("present", told)
+    assert ("RUNLOOP_ROUTER_SSH" in rc.read_text(), "it'\\''s.yaml" in rc.read_text()) == (False, True)
+
+
 def test_a_dry_run_shows_the_file_and_changes_nothing(home, capsys):
     code, _, _ = rlp(capsys, "enable", "--dry-run")
 

@@ -22,6 +22,13 @@ def test_the_block_is_that_of_the_specification():
     assert "set -gx A '1'\n" in rcblock.block("fish", "/x", {"A": "1"})
 
 
+@pytest.mark.parametrize("shell", rcblock.SHELLS)
+@given(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=("Cs", "Zl", "Zp", "Cc"))))
+def test_what_a_block_says_is_read_back(shell, word):
+    made = rcblock.block(shell, f"/{word}", {"A": word, "B": "1"})
+    assert (rcblock.variables(made, shell), rcblock.snippet(made)) == ({"A": word, "B": "1"}, f"/{word}")
+
+
 @pytest.mark.parametrize(
     ("before", "after"), [("", BLOCK), ("alias a=b\n", f"alias a=b\n\n{BLOCK}"), ("no line end", f"no line end\n\n{BLOCK}")]
 )
