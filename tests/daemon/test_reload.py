@@ -409,3 +409,9 @@ def test_an_agent_that_is_only_being_put_together_is_none_yet(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.toml").touch()
     assert [root.name for root in library._bundle_roots(tmp_path)] == ["greeter"]
+
+
+def test_what_a_reload_changed_is_json_where_no_person_reads_it(daemon):
+    daemon.start()
+    piped, table = daemon.rlp("reload"), daemon.rlp("reload", "--table")
+    assert (json.loads(piped.stdout)["changed"], table.stdout.splitlines()[0]) == ([], "changed: no setting")
