@@ -110,7 +110,12 @@ def begin(arguments: Sequence[str]) -> None:
 
 
 def outcome(error: BaseException) -> int:
-    """Report what ended a command; return the exit code."""
+    """Report what ended a command; return the exit code, that of a closed pipe where nobody reads the report."""
+    code = _reported(error)
+    return EXIT_PIPE_CLOSED if output.unread() else code
+
+
+def _reported(error: BaseException) -> int:
     if isinstance(error, RunloopError):
         return _report(error)
     if isinstance(error, KeyboardInterrupt):

@@ -6,6 +6,7 @@ A table is for a terminal and JSON for everything else, unless ``--json`` or ``-
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import os
 import re
@@ -43,6 +44,37 @@ class TableStyle:
     fit: bool = True
 
 
+class _Remarks(io.TextIOWrapper):
+    """Standard error. What cannot be written there is lost (its reader is gone, its disk is full) and ends no work; ``lost`` says why."""
+
+    lost: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        """Write, or lose it."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or lose it."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self.lost = error
+        _to_nowhere(self.fileno())
+        super().flush()
+
+
+def unread() -> bool:
+    """Whether something was for a reader of standard error who has closed it."""
+    return isinstance(getattr(sys.stderr, "lost", None), BrokenPipeError)
+
+
 def prepare_streams() -> None:
     """Let no character that the terminal's encoding lacks raise while printing or typing, and no closed stream be missed.
 
@@ -56,6 +88,8 @@ def prepare_streams() -> None:
             except OSError:
                 os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+    if type(sys.stderr) is io.TextIOWrapper:
+        sys.stderr = _Remarks(os.fdopen(2, "wb", closefd=False), encoding=sys.stderr.encoding, line_buffering=True)
     codecs.register_error(LACKING, _instead)
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, LACKING), (sys.stderr, LACKING)):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -117,8 +151,12 @@ def abandon_stdout() -> None:
         target = sys.stdout.fileno()
     except (OSError, ValueError):
         return
+    _to_nowhere(target)
+
+
+def _to_nowhere(descriptor: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, target)
+    os.dup2(null, descriptor)
     os.close(null)
 
 

@@ -481,3 +481,21 @@ def test_every_command_that_a_synonym_names_is_there():
                 verb, *under = called.split()
                 _, names = named_command(verb, under)
                 assert names == under, hint
+
+
+@pytest.mark.parametrize("words", [["status"], ["nosuch"], ["route", "--nosuch"]])
+def test_an_error_that_nobody_reads_ends_as_a_broken_pipe_does(words, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {**os.environ, "HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}
+    result = subprocess.run([*RLP, *words], stdout=writer, stderr=writer, env=env, check=False)
+    os.close(writer)
+    assert result.returncode == 141
+
+
+def test_a_remark_that_cannot_be_written_ends_no_work(tmp_path):
+    env = {**os.environ, "HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*RLP, "kb", "export"], stdout=subprocess.PIPE, stderr=full, env=env, check=False)
+        refused = subprocess.run([*RLP, "nosuch"], stdout=subprocess.PIPE, stderr=full, env=env, check=False)
+    assert (done.returncode, refused.returncode) == (0, 2)
