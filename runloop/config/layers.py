@@ -14,7 +14,6 @@ from runloop.dataclass import dataclass
 from runloop.errors import Where
 
 LayerName = Literal["default", "system", "user", "environment", "flag"]
-PREFIX = "RUNLOOP__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ def from_environment(env: Mapping[str, str], findings: Findings) -> Layer:
         if alias in env:
             found.append((path, _variable(alias, env[alias], findings)))
     named: list[tuple[str, Raw]] = []
-    for variable in sorted(name for name in env if name.startswith(PREFIX)):
-        path = variable.removeprefix(PREFIX).lower().replace("__", ".")
+    for variable in sorted(name for name in env if name.startswith(registry.PREFIX)):
+        path = registry.path_of(variable)
         named += _at(path, _variable(variable, env[variable], findings), findings)
     values = dict(found)
     values.update(_collect(named, findings))

@@ -111,8 +111,9 @@ def as_setting(path: Path) -> str:
 def expand(text: str, expansion: Expansion, where: Where) -> Path:
     """The absolute path that ``text`` means; an unset variable or unknown user is an error, never left as it is."""
     if text.startswith("env:"):
-        text = _variable(text[4:].strip(), expansion, where)
-    text = _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else _variable(match[1] or match[2], expansion, where), text)
+        text = _variable(text[4:].strip(), expansion, where)  # a name may have a dollar sign, as in what $NAME stands for
+    else:
+        text = _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else _variable(match[1] or match[2], expansion, where), text)
     if text.startswith("~"):
         text = _home(text, expansion, where)
     if "\0" in text:

@@ -11,6 +11,8 @@ from runloop.config.kinds import Kind, keys_of_secrets
 from runloop.dataclass import dataclass
 from runloop.errors import Where
 
+PREFIX = "RUNLOOP__"
+"""How a variable begins that sets the key which the rest of it names."""
 Tighten = Literal["min", "any", "all", "intersect", "union"]
 
 
@@ -42,7 +44,7 @@ class Key:
     @property
     def variable(self) -> str:
         """The environment variable that sets it."""
-        return "RUNLOOP__" + self.path.replace(".", "__").upper()
+        return PREFIX + self.path.replace(".", "__").upper()
 
     @property
     def reloadable(self) -> bool:
@@ -70,6 +72,11 @@ def aliases() -> Mapping[str, str]:
     return {name: key.path for key in all_keys().values() for name in key.aliases}
 
 
+def path_of(variable: str) -> str:
+    """The path that a variable ``RUNLOOP__SECTION__KEY`` names."""
+    return variable.removeprefix(PREFIX).lower().replace("__", ".")
+
+
 @cache
 def sections() -> frozenset[str]:
     """Every path that has keys below it; the empty one is the whole file."""
@@ -87,8 +94,12 @@ def children(section: str) -> tuple[str, ...]:
 
 
 def lookup(path: str) -> Key:
-    """The key at ``path``, or under a deprecated name for it; raises ``config.unknown_key`` with the nearest that exists."""
-    key = all_keys().get(deprecated().get(path, path))
+    """The key at ``path``, under a deprecated name for it, or by a variable that sets it.
+
+    Raises ``config.unknown_key`` with the nearest that exists.
+    """
+    path = path_of(path) if path.startswith(PREFIX) else path
+    key = all_keys().get(deprecated().get(path) or aliases().get(path, path))
     if key is None:
         raise unknown(path, Where(key=path))
     return key
@@ -104,6 +115,9 @@ def unknown(path: str, where: Where) -> ConfigError:
 def _suggestion(path: str, section: str, name: str) -> str:
     from runloop.nearest import nearest  # only who mistypes needs it
 
+    if path.startswith("RUNLOOP_"):
+        near = nearest(path, aliases())
+        return f"Did you mean {near}?" if near else "No setting has this variable; docs/configuration.md lists those that are for something else."
     if path in sections():
         return f"It is a section; its keys are {', '.join(children(path))}."
     siblings = children(section) if section in sections() else ()

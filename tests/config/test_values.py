@@ -293,11 +293,15 @@ def test_the_value_of_a_secret_never_appears_in_an_error(machine):
         ("rel", "{work}/rel"),
         ("/abs/$PLACE", "/abs//srv"),
         ("/abs/$$PLACE$$", "/abs/$PLACE$"),
+        ("env:ODD", "/a/$PLACE/$$"),
+        ("$ODD", "/a/$PLACE/$$"),
+        ("env:BELOW_HOME", "{home}/x"),
     ],
 )
 def test_a_path_is_expanded(machine, text, path):
     expected = path.format(home=machine.root / "home", work=machine.root / "work")
-    assert machine.load({"kb.root_dir": text}, PLACE="/srv").get("kb.root_dir") == Path(expected)
+    variables = {"PLACE": "/srv", "ODD": "/a/$PLACE/$$", "BELOW_HOME": "~/x"}
+    assert machine.load({"kb.root_dir": text}, **variables).get("kb.root_dir") == Path(expected)
 
 
 @pytest.mark.parametrize("text", ["$NOPE/x", "${NOPE}", "env:NOPE", "~nobody-here-9/x"])
