@@ -148,7 +148,7 @@ class Number:
 class Text:
     """A line of text, without control characters; one of ``choices`` if there are any; blank only where ``blank`` says so.
 
-    ``unserved`` are choices of other versions, each with what to use instead.
+    ``unserved`` are choices of other versions, each with what to use instead; those in ``others`` are read as the choice that does the same.
     """
 
     choices: tuple[str, ...] = ()
@@ -156,6 +156,7 @@ class Text:
     pattern: str = ""
     wanted: str = "text"
     unserved: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -164,7 +165,7 @@ class Text:
     def read(self, raw: Raw, expansion: Expansion) -> str:
         text = _scalar(raw, self.wanted)
         if self.choices:
-            lowered = text.strip().lower()
+            lowered = self.others.get(text.strip().lower(), text.strip().lower())
             if lowered in self.choices:
                 return lowered
             from runloop.nearest import nearest  # only who mistypes needs it

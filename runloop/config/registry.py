@@ -117,7 +117,7 @@ def _suggestion(path: str, section: str, name: str) -> str:
 
     if path.startswith("RUNLOOP_"):
         near = nearest(path, aliases())
-        return f"Did you mean {near}?" if near else "No setting has this variable; docs/configuration.md lists those that are for something else."
+        return (f"Did you mean {near}? " if near else "") + "docs/configuration.md lists the variables that set no key."
     if path in sections():
         return f"It is a section; its keys are {', '.join(children(path))}."
     siblings = children(section) if section in sections() else ()

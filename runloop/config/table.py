@@ -25,7 +25,8 @@ MONITOR = "agtop"
 TRACES = "the traces of the daemon"
 SECRETS = "secrets of models, mail and agents"
 _CASES = "the answers of models in tests are in the cases of `rlp agent test`"
-_OTHER_SECRET_PROVIDERS = ("stub", "pass", "age", "secret-service", "os-keyring")
+_SECRET_PROVIDERS = {"stub": "env", "os-keyring": "auto", "secret-service": "keyring"}  # upstream's, as what does that here
+_OTHER_STORES = dict.fromkeys(("pass", "age"), "Nothing reads that store here: use auto, keyring, env or file.")
 
 
 def _sock_not_run(value: Any) -> tuple[Any, str]:
@@ -256,9 +257,10 @@ SECURITY: tuple[Key, ...] = (
     Key("security.caps.fail_on_empty", Boolean(), "false", "Refuse to run an agent without capabilities.", effect="every run"),
     Key(
         "security.secrets.provider",
-        Text(("auto", "keyring", "env", "file"), unserved=dict.fromkeys(_OTHER_SECRET_PROVIDERS, "Use auto, keyring, env or file.")),
+        Text(("auto", "keyring", "env", "file"), unserved=_OTHER_STORES, others=_SECRET_PROVIDERS),
         "auto",
-        "Where secrets are looked up: in the keyring, the environment, or files; auto is the first of them that has it, in this order.",
+        "Where secrets are looked up: in the keyring, the environment, or files; auto is the first of them that has it, in this order. "
+        "Upstream's `stub` is `env`, `os-keyring` is `auto`, `secret-service` is `keyring`.",
         effect=SECRETS,
     ),
     Key(

@@ -390,3 +390,12 @@ def test_every_value_that_is_refused_comes_with_what_to_do(machine, text):
         return "it is taken"
 
     assert [path for path in all_keys() if not hint(path)] == []
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("stub", "env"), ("os-keyring", "auto"), ("Secret-Service", "keyring"), ("file", "file")])
+def test_places_of_secrets_are_taken_by_upstreams_names_too(machine, theirs, ours):
+    assert machine.load({"security.secrets.provider": theirs}).get("security.secrets.provider") == ours
+
+
+def test_a_store_of_secrets_that_nothing_reads_is_refused(machine):
+    assert refused(machine, "security: {secrets: {provider: pass}}").hint.startswith("Nothing reads that store here")
