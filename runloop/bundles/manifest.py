@@ -159,9 +159,9 @@ class _Reader:
         return self._path(*path, "path")
 
     def _same_digest(self, entry: Mapping[str, Any], path: tuple[str, ...]) -> None:
-        """Refuse a second digest of a file that disagrees with the one under [files]."""
+        """Refuse a second digest of a file that disagrees with the one under [files]. Where there is none, the file is refused itself."""
         listed = self._table("files").get(str(entry.get("path")))
-        if "blake3" in entry and entry["blake3"] != listed:
+        if listed is not None and entry.get("blake3", listed) != listed:
             message = f"the digest of {entry.get('path')!r} differs from the one under [files]"
             self._wrong(message, *path, "blake3", hint="run `rlp agent build NAME|DIR`", code="bundle.digest_stale")
 

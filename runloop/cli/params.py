@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from runloop.errors import InvalidInput, Where
-from runloop.links import readable
 from runloop.text import fitted, legible
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def params_object(text: str | None) -> dict[str, Any]:
 
 
 def _read(name: str) -> str:
+    from runloop.links import readable
+
     where = Where(key="--params", file=None if name == "-" else name)
     try:
         if name == "-":

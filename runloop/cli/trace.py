@@ -14,7 +14,6 @@ from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import clock_ms
 from runloop.errors import InvalidInput, Where
-from runloop.links import readable, regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +103,8 @@ def _is_trace(ref: str) -> bool:
 
 def _begins(path: Path) -> bytes:
     """The first byte of a file; of a pipe none is taken, for it could not be read again."""
+    from runloop.links import regular
+
     try:
         with regular(path) as file:
             return file.read(1)
@@ -113,6 +114,8 @@ def _begins(path: Path) -> bytes:
 
 def _read(path: Path) -> dict[str, Any]:
     """A trace of `--trace-out` or `rlp trace --json`. Raises InvalidInput ``run.trace_file``."""
+    from runloop.links import readable
+
     try:
         with readable(path) as file:
             data = file.read(_MOST_BYTES + 1)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from runloop.errors import InvalidInput, Where
-from runloop.links import readable
 
 
 def submission(
@@ -23,6 +22,8 @@ def submission(
         return {"opening_source": source, **({} if file is None else {"opening_file": file}), **fields}
     if isinstance(opening, str) and "/" not in opening and not opening.endswith((".yaml", ".yml")):
         return {"opening": opening, **fields}
+    from runloop.links import readable
+
     path = Path(str(opening))
     try:
         with readable(path) as stream:

@@ -275,6 +275,15 @@ def test_tools_are_read_with_the_bundle_and_their_faults_are_its_faults(write_bu
     assert codes(broken) == ["bundle.unsealed", "bundle.tools"]
 
 
+def test_a_bundle_of_upstreams_that_lists_no_files_is_told_to_be_sealed_and_nothing_of_a_list(write_bundle, codes):
+    manifest = '[agent]\nname = "{{name}}"\nversion = "1"\n[artifacts.tools]\npath = "tools.json"\nblake3 = "{digest}"\n'
+    tools = '{"version": 1, "tools": []}'
+    root = write_bundle(manifest=manifest.format(digest="0" * 64), files={"tools.json": tools}, sealed=False)
+    assert codes(root) == ["bundle.unsealed"]
+    assert seal(root)[1] == []
+    assert (codes(root), "0" * 64 in (root / "manifest.toml").read_text()) == ([], False)
+
+
 def test_home_and_environment_expand_the_policys_directories(write_bundle):
     root = write_bundle(files={"policy.caps": '[capabilities]\nfs = ["~/n", "$D/m"]\n'}, sealed=False)
     seal(root, home="/home/ada", env={"D": "/data"})

@@ -118,7 +118,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "kb import shell": ("kb import shell nothing", STORE, 115),
     "kb import calendar": ("kb import calendar nothing", STORE, 116),
     "kb import git": ("kb import git nothing", STORE, 113),
-    "kb import events": ("kb import events nothing", STORE, 110),
+    "kb import events": ("kb import events nothing", STORE, 111),
     "kb poison list": ("kb poison list", STORE, 102),
     "kb poison retry": ("kb poison retry", STORE, 102),
     "agent list": ("agent list", {"tomllib", "typer"}, 63),

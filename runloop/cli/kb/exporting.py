@@ -22,7 +22,6 @@ from runloop.cli.kb.signers import tell as tell_signer
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput, Where
-from runloop.links import followed, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -125,6 +124,7 @@ def _output(into: Path | None, form: Format) -> Iterator[BinaryIO]:
             yield out
         return
     from runloop.kb.keeping.copying import whole_file
+    from runloop.links import followed
 
     target = followed(into)
     if target.is_dir() or not target.parent.is_dir():
@@ -157,6 +157,7 @@ def import_events(
     The daemon has to be down.
     """
     from runloop.kb.exporting.taking import take_export
+    from runloop.links import readable
 
     at = files()
     try:

@@ -14,7 +14,6 @@ from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.events.blobs import blob_names
-from runloop.links import readable
 from runloop.runs.archives.container import MAX_BYTES, ArchiveAltered, ArchiveInvalid, brief, first_member, unpack
 from runloop.runs.archives.lines import read_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, digest_of, read_part
@@ -72,6 +71,8 @@ class Archive:
 
 def open_archive(path: Path) -> Archive:
     """Read and verify the archive in a file. Raises as :func:`read_archive`, and InvalidInput ``archive.unreadable``."""
+    from runloop.links import readable
+
     try:
         with readable(path) as file:
             data = file.read(MAX_BYTES + 1)
