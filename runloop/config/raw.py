@@ -15,7 +15,7 @@ from runloop.errors import Where
 from runloop.patterns import lazy
 
 MASK = "***"
-_USER_INFO = lazy(r"(?<=://)[^/\s]+@")
+_USER_INFO = lazy(r"(?<=://)(?:[^/\s:]*:\S{1,512}|[^/\s]+)@")  # a password may have a / or @ that nobody encoded: to the last @
 _URL_QUERY = lazy(r"(://[^?\s]*\?)([^#\s]+)")
 _QUERY_VALUE = lazy(r"=[^&]*")
 

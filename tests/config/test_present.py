@@ -3,6 +3,7 @@
 import pytest
 
 from runloop.config.present import line, plain
+from runloop.config.raw import masked
 from runloop.config.registry import lookup
 
 PROVIDER = '{"id": "a", "kind": "http_openai_chat", "secret_id": "openai", "headers": {"Authorization": "Bearer hunter2"}}'
@@ -43,6 +44,19 @@ def test_a_provider_without_headers_shows_none(machine):
 )
 def test_a_value_is_data_for_programs_and_one_line_for_people(machine, path, given, data, text):
     assert shown(machine, path, given) == (data, text)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://me:pa/ss@host/x?token=1", "https://***@host/x?token=***"),
+        ("https://me:p@a/b?#@host:80", "https://***@host:80"),
+        ("https://me@host/a@b", "https://***@host/a@b"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_a_password_in_a_url_is_masked_whatever_is_in_it(url, said):
+    assert masked(url) == said
 
 
 def test_what_is_not_set_is_not_masked_as_if_it_were():

@@ -12,7 +12,9 @@ from runloop.patterns import lazy
 if TYPE_CHECKING:
     from re import Match
 
-_USERINFO = lazy(r"(?<=://)[^/?#\s\"'<>\\]+(?=@)")
+_USERINFO = lazy(
+    r"(?<=://)(?:[^/?#\s\"'<>\\:@\[]*:(?![0-9]+[/?#])[^\s\"'<>\\:]{1,256}|[^/?#\s\"'<>\\]+)(?=@)"  # a password's / may be unencoded
+)
 _CAMEL = lazy(r"(?<=[a-z0-9])(?=[A-Z])")
 _PARAMETER = lazy(r"(?<=[?&#;])([A-Za-z0-9_.\-\[\]%]{1,64})=([^&#;\s\"'<>\\]+)")
 
