@@ -148,7 +148,7 @@ class Number:
 class Text:
     """A line of text, without control characters; one of ``choices`` if there are any; blank only where ``blank`` says so.
 
-    ``unserved`` are choices of other versions, each with what to use instead; those in ``others`` are read as the choice that does the same.
+    ``unserved`` are choices of other versions, each with what to use instead; ``others`` are read as the choice that does the same.
     """
 
     choices: tuple[str, ...] = ()

@@ -146,8 +146,8 @@ def test_ports_may_be_listed_by_name_or_as_the_one_type_of_their_side():
         (f'{HEAD}[files]\n"a" = "{"A" * 64}"', "the digest of 'a' is not 64 lowercase hex digits", ":5:1, key 'files.a'"),
         (f"{HEAD}[files]\na = 1", "the digest of 'a' is not 64 lowercase hex digits", ":5:1, key 'files.a'"),
         (f"{HEAD}files = 1", "unknown key of [agent] 'files'", ":4:1, key 'agent.files'"),
-        (f'{HEAD}[artifacts.tools]\npath = "t"\nblake3 = "x"\n[files]\nt = "{ZERO}"', "the digest of 't' differs from the one under [files]",
-         ":6:1, key 'artifacts.tools.blake3'"),
+        (f'{HEAD}[artifacts.tools]\npath = "t"\nblake3 = "x"\n[files]\nt = "{ZERO}"',
+         "the digest of 't' differs from the one under [files]", ":6:1, key 'artifacts.tools.blake3'"),
     ],
 )  # fmt: skip
 def test_a_wrong_key_or_value_says_what_is_wrong_and_where(text, message, place):

@@ -24,7 +24,7 @@ _BEGINS = b"manifest.json"
 _END = bytes(2 * BLOCK)
 _SIZE = slice(124, 136)
 _NO_ARCHIVE = (
-    "archives are made by `rlp export`; a trace as JSON is for `rlp trace`; events, contacts, mail and such go in with `rlp kb import`"
+    "archives are made by `rlp export`; `rlp trace` shows a trace as JSON, and events, contacts, mail and such go in with `rlp kb import`"
 )
 _HINT = "get the archive again from whoever made it; `rlp export` writes a sound one"
 
