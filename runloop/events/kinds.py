@@ -87,7 +87,12 @@ KINDS: Mapping[str, Kind] = {
         _run("node.progress", records.NodeText, "How far a node is.", live=True),
         _run("node.log", records.NodeText, "A line that an agent logged.", "text"),
         _run("node.finished", records.NodeFinished, "A node, or an attempt of it, ended.", "outputs"),
-        _run("effect.requested", records.EffectRequested, "A guest asked the host for something.", "args"),
+        _run(
+            "effect.requested",
+            records.EffectRequested,
+            "A guest asked the host for something; `refused` if before anything was prepared.",
+            "args",
+        ),
         _run("effect.completed", records.EffectEnded, "The host answered.", "result"),
         _run("effect.failed", records.EffectEnded, "The host answered with an error.", "result"),
         _run("effect.unknown", records.EffectEnded, "Whether the effect happened cannot be known.", "result"),
