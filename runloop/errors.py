@@ -158,3 +158,13 @@ def exhausted(error: BaseException) -> Unavailable | None:
         code="system.exhausted",
         hint="see `ulimit -a` (open files, processes, memory), and try again",
     )
+
+
+def unlockable(error: OSError, place: object) -> Unavailable:
+    """What to say where a lock of ``place`` was asked for and the file system keeps none: NFS without its lock service, Lustre."""
+    return Unavailable(
+        f"its file system keeps no locks, which tell processes of each other: {error.strerror}",
+        code="system.no_locks",
+        where=Where(file=str(place)),
+        hint="set RUNLOOP_HOME and XDG_CACHE_HOME to directories on a disk of this machine, or mount that one with locks",
+    )

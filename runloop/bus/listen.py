@@ -13,7 +13,7 @@ from typing import Final
 
 from runloop.bus.errors import AlreadyRunning, bad
 from runloop.dataclass import dataclass
-from runloop.errors import Unavailable, Where
+from runloop.errors import Unavailable, Where, unlockable
 from runloop.private import make_private
 
 _FIRST_FD: Final = 3
@@ -205,6 +205,9 @@ def _lock(path: Path) -> int:
                 hint=f"it is about to start or to stop; if its socket was removed, end it with `kill {holder}`",
             ) from None
         raise _running(path, f" (process {holder})" if holder.isdigit() else "") from None
+    except OSError as error:
+        os.close(lock)
+        raise unlockable(error, name) from error
     if os.pread(lock, 32, 0).strip(b"0123456789\n"):
         os.close(lock)
         hint = "move it away, or set runtime.socket_path: the lock of a daemon has this name"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -72,12 +71,17 @@ def ensure_token(path: Path) -> str:
     except OSError as error:
         raise _unusable(path, f"cannot be made: {error.strerror}", f"make {path.parent} writable for this user") from None
     try:
-        with os.fdopen(handle, "w") as file:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(made + "\n")
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):
+        try:
             os.link(draft, path)  # unlike a rename it never replaces what another process made meanwhile
+        except FileExistsError:
+            pass
+        except OSError as error:
+            hint = "where the file system keeps no hard links (FAT, exFAT), set RUNLOOP_HOME to a directory on another one"
+            raise _unusable(path, f"cannot be made: {error.strerror}", hint) from None
     finally:
         draft.unlink(missing_ok=True)
     found = read_token(path)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import apsw
 
+from runloop.errors import unlockable
 from runloop.kb.migrations import immediate
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Presence:
     """
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.alone = False
 
@@ -41,6 +43,9 @@ class Presence:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             fcntl.flock(self._handle, fcntl.LOCK_SH)
+        except OSError as error:
+            self.end()
+            raise unlockable(error, self._directory) from error
         else:
             self.alone = True
         return self

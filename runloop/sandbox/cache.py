@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import blake3
 
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
+from runloop.errors import InvalidInput, RunloopError, Unavailable, Where, unlockable
 from runloop.private import make_private
 from runloop.sandbox.configuration import CONFIGURATION, INVALID, UNWRITTEN
 from runloop.tasks import shielded
@@ -185,7 +185,7 @@ class CompiledCache:
             return found
         path = self.path(digest, fuel=fuel)
         with _lock_file(path.with_suffix(".lock")) as lock:
-            while not _try_lock(lock):  # noqa: ASYNC110 - another process holds it; a file lock has no event
+            while not _try_lock(lock, path.parent):  # noqa: ASYNC110 - another process holds it; a file lock has no event
                 await asyncio.sleep(_POLL_S)
             found = await asyncio.to_thread(self.verified, digest, fuel=fuel)
             if found is None:
@@ -329,9 +329,11 @@ def _lock_file(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, directory: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise unlockable(error, directory) from error
     return True

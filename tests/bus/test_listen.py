@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import socket
@@ -31,6 +32,30 @@ def test_a_stale_socket_of_a_daemon_that_died_is_replaced(tmp_path):
     assert connects(path)
     listener.close()
     assert not path.exists()
+
+
+def test_a_file_system_without_locks_is_named_with_what_to_do(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = open_files()
+    with pytest.raises(Unavailable, match="keeps no locks, which tell processes of each other: No locks available") as raised:
+        listen(tmp_path / "rmp.sock")
+    assert (raised.value.code, Path(raised.value.where.file).parent) == ("system.no_locks", tmp_path)
+    assert "RUNLOOP_HOME" in raised.value.hint
+    assert open_files() == before
+
+
+def test_a_token_where_the_file_system_keeps_no_links_cannot_be_made(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(TokenError, match="cannot be made: Operation not permitted") as raised:
+        ensure_token(tmp_path / "token")
+    assert "FAT" in raised.value.hint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_socket_that_somebody_listens_on_is_never_removed_though_nobody_holds_the_lock(tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -253,3 +254,13 @@ def test_a_process_without_descriptors_is_not_told_to_look_at_rights(tmp_path, m
     with pytest.raises(Unavailable) as failed:
         Ledger.open(tmp_path / "events.sqlite")
     assert (failed.value.code, "ulimit" in failed.value.hint) == ("system.exhausted", True)
+
+
+def test_a_ledger_on_a_file_system_without_locks_is_not_opened(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(Unavailable) as raised:
+        Ledger.open(tmp_path / "events.sqlite")
+    assert (raised.value.code, raised.value.where.file) == ("system.no_locks", str(tmp_path))

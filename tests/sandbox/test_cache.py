@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -52,6 +54,16 @@ def _engine() -> wasmtime.Engine:
     from runloop.sandbox.engine import new_engine
 
     return new_engine(fuel=False)
+
+
+async def test_nothing_is_compiled_into_a_file_system_without_locks(cache, monkeypatch):
+    def refuse(*_args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(Unavailable) as raised:
+        await _ensure(cache, Counting())
+    assert (raised.value.code, raised.value.where.file) == ("system.no_locks", str(cache.directory))
 
 
 async def test_only_the_user_can_touch_what_is_written(cache):
