@@ -168,7 +168,7 @@ class SyncClient:
             return future.result()
         except concurrent.futures.CancelledError:
             raise _closed() from None
-        except KeyboardInterrupt:
+        except BaseException:  # also what a handler of the program's raises, of SIGTERM or SIGALRM: the work would go on without a reader
             future.cancel()
             raise
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -155,6 +156,46 @@ def test_threads_that_read_one_subscription_share_its_messages(server):
         news.close()
         for reader in readers:
             reader.join()
+
+
+class AlarmError(Exception):
+    """What a program's own handler raises when its time is up."""
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, AlarmError])
+def test_a_call_that_a_signal_breaks_off_takes_no_message_from_the_next(server, raised):
+    def broken_off(*_):
+        raise raised
+
+    begun, ended, main = threading.Event(), threading.Event(), threading.main_thread().ident
+    before = signal.signal(signal.SIGUSR1, broken_off)
+    try:
+        with runloop.SyncClient(**server) as client:
+            news = client.subscribe("news")
+
+            async def read():
+                begun.set()
+                try:
+                    return await news._next()
+                finally:
+                    ended.set()
+
+            def signals():
+                begun.wait()
+                while sys._current_frames()[main].f_code.co_name != "wait":
+                    pass  # the main thread is about to
+                signal.pthread_kill(main, signal.SIGUSR1)
+
+            thread = threading.Thread(target=signals)
+            thread.start()
+            with pytest.raises(raised):
+                client.run(read())
+            thread.join()
+            assert ended.wait(10)
+            client.publish("news", GENERIC, 1, ack=True)
+            assert news.next(timeout_s=10).payload == 1
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
