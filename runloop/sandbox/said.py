@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 _LINE_LIMIT = 8192
 _KEPT = 4096
+_WITHIN = bytes(range(0x80, 0xC0))
+"""Bytes with which no character of UTF-8 begins."""
 
 
 class Said:
@@ -40,7 +42,7 @@ class Said:
     @property
     def last(self) -> str:
         """The last of all that was written."""
-        return self._last.decode(errors="replace").strip()
+        return self._last.lstrip(_WITHIN).decode(errors="replace").strip()
 
     @property
     def tail(self) -> str:
