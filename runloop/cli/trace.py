@@ -48,7 +48,7 @@ def trace(
     """Show every crossing of RUN in order. With --json: the whole trace, with nodes, hashes and ladder."""
     masking.unmask(unmasked, "trace", run)
     if _is_trace(run):
-        found, origin = masking.masked(_read(Path(run))), "  (read from a file)"
+        found, origin = _from_file(Path(run)), "  (read from a file)"
         start = found["ladder"][0]["ts_ms"] if found["ladder"] else 0
     else:
         found, origin, start = _made(run, control=control)
@@ -131,6 +131,15 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(rungs, list) or not {"run_id", "opening_name"} <= found.keys() or not all(map(_is_rung, rungs)):
         raise _no_trace(path, "it lacks what a trace has")
     return dict(found)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """The trace in a file, masked."""
+    found = _read(path)
+    try:
+        return dict(masking.masked(found))
+    except RecursionError:  # reading goes deeper than masking does
+        raise _no_trace(path, "it is nested too deeply") from None
 
 
 def _is_rung(value: Any) -> bool:
