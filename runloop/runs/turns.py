@@ -90,10 +90,10 @@ class Turns:
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self.give_back(run_id)
-            else:
+            if waiter.cancelled():
                 self._forget(run_id, waiter)
+            else:  # it got its turn in the same moment
+                self.give_back(run_id)
             raise
 
     def give_back(self, run_id: str) -> None:
