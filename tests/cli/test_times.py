@@ -1,9 +1,11 @@
 """Times as people give and read them."""
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from runloop.cli.times import moment, span
 from runloop.errors import InvalidInput
@@ -26,6 +28,7 @@ def at(*parts):
         ("1w", NOW - 604_800_000),
         ("9:05", at(2026, 11, 20, 9, 5)),
         ("09:05:30", at(2026, 11, 20, 9, 5, 30)),
+        ("9:05:30", at(2026, 11, 20, 9, 5, 30)),
         ("2026-11-18", at(2026, 11, 18)),
         ("2026-11-18T07:00", at(2026, 11, 18, 7)),
         ("2026-11-18 07:00:01", at(2026, 11, 18, 7, 0, 1)),
@@ -37,6 +40,14 @@ def at(*parts):
 )
 def test_a_time_is_so_long_ago_or_a_clock_or_a_date(text, found):
     assert moment(text, NOW, "--since") == found
+
+
+@given(st.integers(0, 4_000_000_000_000), st.sampled_from(["+00:00", "Z", "+05:45", "-11:30"]))
+@example(1_085_826_953_268, "Z")
+def test_a_time_to_the_millisecond_is_that_millisecond(ms, zone):
+    offset = timedelta() if zone == "Z" else datetime.strptime(zone, "%z").utcoffset()
+    local = datetime(1970, 1, 1) + timedelta(milliseconds=ms) + offset
+    assert moment(local.isoformat(timespec="milliseconds") + zone, NOW, "--since") == ms
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2", "2y", "-2d", "9999999d", "25:00", "2026-13-01"])
