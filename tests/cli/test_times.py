@@ -1,7 +1,7 @@
 """Times as people give and read them."""
 
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import example, given
@@ -46,7 +46,7 @@ def test_a_time_is_so_long_ago_or_a_clock_or_a_date(text, found):
 @example(1_085_826_953_268, "Z")
 def test_a_time_to_the_millisecond_is_that_millisecond(ms, zone):
     offset = timedelta() if zone == "Z" else datetime.strptime(zone, "%z").utcoffset()
-    local = datetime(1970, 1, 1) + timedelta(milliseconds=ms) + offset
+    local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms) + offset).replace(tzinfo=None)
     assert moment(local.isoformat(timespec="milliseconds") + zone, NOW, "--since") == ms
 
 
