@@ -416,3 +416,47 @@ def test_the_name_of_an_opening_that_is_no_command_is_for_agents():
     }
     assert found["tidy"].reason == "'tidy' is an opening, and no command"
     assert classify("clean data.csv", facts, RouterSettings()).route == "shell"
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("make CC=gcc", "key_value:CC=gcc"),
+        ("ls src/*.c", "glob:src/*.c"),
+        ("ls {a,b}.txt", "glob:{a,b}.txt"),
+        ("less https://example.org/a", "address:https://example.org/a"),
+        ("ssh ada@example.org", "host:ada@example.org"),
+        ("ssh example.org:22", "host:example.org:22"),
+        ("make all_tests", "identifier:all_tests"),
+        ("look archive.tar", "file_like:archive.tar"),
+        ("ls ~/src", "file_like:~/src"),
+        ("cat notes.txt", "file:notes.txt"),
+        ("ls -la", "option:-la"),
+        ("find --name x", "option:--name"),
+        ("cat < notes.txt", "redirection:<"),
+        ("ls $HOME", "variable"),
+        ("ls $(date)", "substitution"),
+        ("ls `date`", "backquote"),
+        ("cat <<E\nx\nE", "heredoc"),
+        ("cat <<E\n$(date)\nE", "substitution"),
+        ("FOO=1 make", "assignment"),
+    ],
+)
+def test_each_sign_of_a_command_that_the_page_names_is_in_the_explanation_and_speaks_for_one(line, seen):
+    weights = {str(feature): feature.weight for feature in decide(line).features}
+    assert weights[seen] < 0
+
+
+@pytest.mark.parametrize(
+    ("line", "unseen"),
+    [
+        ("find the *best* one", "glob"),
+        ("find it at 10:30", "host"),
+        ("find this and/or that", "file_like"),
+        ("find the well-known ones", "identifier"),
+        ("find what I said: nothing", "host"),
+        ("echo '*.c'", "glob"),
+    ],
+)
+def test_what_sentences_have_too_is_no_sign_of_a_command(line, unseen):
+    assert unseen not in {feature.name for feature in decide(line).features}
