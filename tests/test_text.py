@@ -3,8 +3,10 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from runloop.text import asked, awaited, clock, clock_ms, date_clock, day, sort_of
+from runloop.text import asked, awaited, broken, clock, clock_ms, date_clock, day, display_width, fitted, sort_of
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,26 @@ def test_a_time_that_no_date_can_say_is_shown_as_the_nearest_one(travelling, zon
     travelling(zone)
     shown = [date_clock(ms)[:4] for ms in (-(2**63), -62_135_596_800_000, 253_402_300_799_999, 2**63 - 1)]
     assert shown in (["1-01", "1-01", "9999", "9999"], ["0001", "0001", "9999", "9999"])
+
+
+LETTERS = st.sampled_from("ab   漢é\u0301🜂👩\u200d\ufe0fกั#\u20e3") | st.characters(exclude_categories=["Cs"])
+
+
+@given(st.text(LETTERS, max_size=60), st.integers(1, 20))
+def test_a_line_that_a_person_decides_about_is_broken_without_losing_anything_and_fits(line, room):
+    pieces = broken(line, room)
+    assert "".join(pieces) == line
+    assert all(display_width(piece) <= room or display_width(piece[0]) > room for piece in pieces)
+    for piece in pieces[:-1]:  # a word is cut where no blank stands in the second half
+        assert piece.endswith(" ") or piece.rfind(" ") < room // 2
+
+
+@given(st.text(LETTERS, max_size=60), st.integers(1, 20))
+def test_what_is_cut_is_the_beginning_as_far_as_it_fits_and_says_so(text, size):
+    found = fitted(text, size)
+    assert display_width(found) <= size
+    if display_width(text) <= size:
+        assert found == text
+    else:
+        assert found == text[: len(found) - 1] + "…"
+        assert display_width(text[: len(found)]) > size - 1
