@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,3 +116,16 @@ async def test_it_is_quiet_when_a_stopped_call_comes_back_after_its_node_has_end
     assert not quiet.done()
     turns.come_back("a")
     await quiet
+
+
+@pytest.mark.parametrize("first", ["the wait ends", "the turn is free"])
+async def test_a_wait_that_ends_in_the_moment_in_which_a_turn_is_free_takes_none(first):
+    turns = Turns(1)
+    await turns.take("a")
+    waiting = asyncio.create_task(turns.take("b"))
+    await asyncio.sleep(0)
+    ends = [waiting.cancel, lambda: turns.give_back("a")]
+    for end in ends if first == "the wait ends" else reversed(ends):
+        end()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert (waiting.cancelled(), turns.at_work, turns.waiting, turns.try_take("c")) == (True, 0, 0, True)
