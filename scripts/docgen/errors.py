@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -193,19 +193,38 @@ def _scan(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
             yield from ((text_of(default), "", node.name) for default in _defaults_of_code(node.args) if _is_code(default))
 
 
-def _makers(trees: dict[str, ast.Module]) -> dict[str, str]:
-    """What each class derives from and each function returns, by name."""
+def _makers(tree: ast.Module) -> dict[str, str]:
+    """What each class of a module derives from and each function returns, by name."""
     found: dict[str, str] = {}
-    for tree in trees.values():
-        for node in nodes_of(tree):
-            if isinstance(node, ast.ClassDef) and node.bases:
-                found.setdefault(node.name, name_of(node.bases[0]))
-            elif isinstance(node, ast.FunctionDef) and node.returns is not None:
-                found.setdefault(node.name, name_of(node.returns))
+    for node in nodes_of(tree):
+        if isinstance(node, ast.ClassDef) and node.bases:
+            found.setdefault(node.name, name_of(node.bases[0]))
+        elif isinstance(node, ast.FunctionDef) and node.returns is not None:
+            found.setdefault(node.name, name_of(node.returns))
     return found
 
 
-def _exit(maker: str, makers: dict[str, str]) -> str:
+def _imported(tree: ast.Module, own: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The same of what a module imports by name, under the names that it has there."""
+    found: dict[str, str] = {}
+    for node in nodes_of(tree):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            there = own.get(f"{node.module.replace('.', '/')}.py", {})
+            found.update((each.asname or each.name, there[each.name]) for each in node.names if each.name in there)
+    return found
+
+
+def _shared(makers: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The same of public names, wherever they come from: of those that two modules have, only what both agree on."""
+    found: dict[str, set[str]] = {}
+    for each in makers:
+        for name, base in each.items():
+            if not name.startswith("_"):
+                found.setdefault(name, set()).add(base)
+    return {name: next(iter(bases)) for name, bases in found.items() if len(bases) == 1}
+
+
+def _exit(maker: str, makers: Mapping[str, str]) -> str:
     for _ in range(8):
         if maker in EXITS:
             return str(EXITS[maker])
@@ -230,8 +249,10 @@ def sources() -> dict[str, ast.Module]:
 
 def codes(trees: dict[str, ast.Module]) -> dict[str, list[Found]]:
     """Every code and the places that make errors with it."""
-    makers, found, others = _makers(trees), {}, _names_of_other_things()
+    own = {module: _makers(tree) for module, tree in trees.items()}
+    shared, found, others = _shared(own.values()), dict[str, list[Found]](), _names_of_other_things()
     for module, tree in trees.items():
+        makers = {**shared, **_imported(tree, own), **own[module]}
         for code, message, maker in _scan(tree):
             if _exit(maker, makers) or code not in others:
                 found.setdefault(code, []).append(Found(code, message, _exit(maker, makers), module))

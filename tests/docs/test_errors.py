@@ -1,5 +1,6 @@
 """The reference of errors: no code is missing, none is without what it says and what to do, and what it tells people to type is there."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from docgen import error_table, hints
+from docgen import error_table, errors, hints
 
 from runloop.cli.showing import exit_code
 from runloop.runs.results import RunResult
@@ -55,3 +56,14 @@ def test_a_code_without_a_remedy_is_named(monkeypatch):
     monkeypatch.setattr(error_table, "remedies", lambda: without)
     with pytest.raises(ValueError, match=r"lacks guest\.fuel; no error has the code no\.code"):
         error_table.entries()
+
+
+def test_functions_of_one_name_in_two_modules_are_told_apart():
+    made = "def _refused(message, code) -> {}:\n    ...\n\n\n{}\n"
+    trees = {
+        "runloop/a.py": ast.parse(made.format("Denied", 'raise _refused("it is so", code="x.one")')),
+        "runloop/b.py": ast.parse(made.format("Unavailable", 'raise _refused("it is so", code="x.two")')),
+        "runloop/c.py": ast.parse('from runloop.b import _refused as no\nraise no("it is so", code="x.three")\n'),
+    }
+    found = errors.codes(trees)
+    assert {code: place.exit_code for code, (place,) in found.items()} == {"x.one": "4", "x.two": "3", "x.three": "3"}
