@@ -18,6 +18,8 @@ SYSTEM = (
 )
 UNANSWERED = "NOT IN THE FACTS"
 WIDEST = 60  # characters of a cell
+LINE = 80  # columns of a table: more is broken by most terminals
+NARROWEST = 8  # to which a column gives way
 _CITED = re.compile(r"\[(\d{1,4})\]")
 
 
@@ -30,13 +32,18 @@ class Fact:
 
 
 def table(columns: Sequence[str], rows: Sequence[dict[str, Any]], offset_s: int) -> str:
-    """Rows for a terminal: times where the person is, short ids, columns as wide as they need."""
+    """Rows for a terminal: times where the person is, short ids, columns as wide as they need; the widest give way to the line."""
     heads = [_head(column) for column in columns]
     cells = [[_cell(column, row.get(column), offset_s) for column in columns] for row in rows]
     wide = [max(len(head), *(len(line[number]) for line in cells), 0) for number, head in enumerate(heads)]
-    lines = ["  ".join(head.ljust(width) for head, width in zip(heads, wide, strict=True)).rstrip()]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, wide, strict=True)).rstrip() for line in cells]
+    while sum(wide) + 2 * (len(wide) - 1) > LINE and max(wide) > NARROWEST:
+        wide[wide.index(max(wide))] -= 1
+    lines = ["  ".join(_cut(cell, width).ljust(width) for cell, width in zip(line, wide, strict=True)).rstrip() for line in (heads, *cells)]
     return "\n".join(lines)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def fact_of(columns: Sequence[str], row: dict[str, Any], offset_s: int, source: dict[str, Any]) -> Fact:
@@ -80,4 +87,4 @@ def _cell(column: str, value: Any, offset_s: int, *, whole: bool = False) -> str
     text = " ".join(str(value).split())
     if column == "run_id" and not whole:
         return text[:8]
-    return text if whole or len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+    return text if whole else _cut(text, WIDEST)
