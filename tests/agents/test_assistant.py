@@ -157,7 +157,7 @@ def test_the_search_is_for_the_words_that_say_something(question, words, load):
 def test_a_table_is_no_wider_than_a_line_and_its_widest_columns_give_way(load):
     telling = load("assistant", "telling")
     row = {"at_ms": 0, "opening": "compose_email", "node": "contacts", "reason": "LookupError: " + "x" * 100, "run_id": "c88f8ff8-6a9a"}
-    head, line = telling.table(list(row), [row], 0).splitlines()
+    _head, line = telling.table(list(row), [row], 0).splitlines()
     assert (len(line), line.endswith("…  c88f8ff8"), "compose_email  contacts  LookupError: x" in line) == (80, True, True)
     long = dict.fromkeys("abcdefghijkl", "y" * 30)
     assert {len(cell) for cell in telling.table(list(long), [long], 0).splitlines()[1].split("  ")} == {8}
