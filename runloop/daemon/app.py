@@ -204,6 +204,7 @@ class Daemon:
         """Take the sockets, before anything else: what is told of a start is told there, and they are one daemon's alone.
 
         One of two is enough: the runtime directory may be another user's (``su``), or the state directory's name too long for a socket.
+        The machine's daemon needs both: one is for its group, the other keeps a second daemon from its state.
         """
         for given in activated(os.environ):
             self._listeners.append(given)
@@ -214,9 +215,10 @@ class Daemon:
             if os.path.realpath(path) in taken:  # one directory may have two names
                 continue
             try:
-                if not self.options.system:
+                shared = self.options.system and not path.is_relative_to(self.settings.base.state)
+                if not shared:
                     ensure(path.parent)
-                listener = listen(path, group=self.options.group)
+                listener = listen(path, group=self.options.group if shared or not self.options.system else None)
             except AlreadyRunning:
                 raise
             except RunloopError as error:
@@ -225,7 +227,7 @@ class Daemon:
                 self._listeners.append(listener)
                 stack.callback(listener.close)
                 taken.add(os.path.realpath(path))
-        if not self._listeners:
+        if refused and (self.options.system or not self._listeners):
             raise refused[0][1]
         for path, why in refused:
             said = "one of two sockets cannot be made; the other one serves"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runloop.config import Settings
     from runloop.sandbox.starting import Started
 
-SYSTEM_SOCKET = Path("/run/runloop/rmp.sock")
+SYSTEM_SOCKETS = Path("/run/runloop")
 SYSTEM_STATE = Path("/var/lib/runloop")
 SYSTEM_CACHE = Path("/var/cache")
 _GROUP = "runloop"
@@ -80,7 +80,7 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
     if arguments.socket is not None:
         flags["runtime.socket_path"] = as_setting(arguments.socket.absolute())
     elif arguments.system:
-        flags.setdefault("runtime.socket_path", str(SYSTEM_SOCKET))
+        flags.setdefault("runtime.sockets_dir", str(SYSTEM_SOCKETS))
 
     here: Path | None = None
 

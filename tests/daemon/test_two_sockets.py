@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -159,3 +160,15 @@ async def test_who_starts_a_daemon_by_connecting_is_its_operator_though_it_makes
         async with here.connection(role=wanted) as client:
             assert (client.role, client.socket) == ("operator", here.socket)
         assert (await started)["ready"] is True
+
+
+def test_the_machines_daemon_is_the_only_one_of_its_state_directory(daemon):
+    shared = daemon.root / "machine"
+    env = {"STATE_DIRECTORY": str(daemon.state), "CACHE_DIRECTORY": f"{daemon.env['XDG_CACHE_HOME']}/runloop"}
+    told = daemon.start("--system", "--set", f"runtime.sockets_dir={shared}", env=env)
+    assert (told["socket"], daemon.socket.parent.stat().st_mode & 0o777) == (str(shared / "rmp.sock"), 0o700)
+    assert json.loads(daemon.rlp("up", "--json").stdout)["pid"] == told["pid"]
+    first, daemon.process = daemon.process, None
+    second = daemon.start("--user")
+    assert (second["ready"], second["error"]["code"], daemon.process.wait(60)) == (False, "bus.already_running", 3)
+    daemon.process = first
