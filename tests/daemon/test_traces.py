@@ -130,6 +130,7 @@ async def test_a_run_comes_as_spans_of_its_nodes_attempts_model_calls_and_child_
     assert sorted(failing) == ["attempt 1", "attempt 2", "node second", "run failing"]
     assert {name: span["status"] for name, span in failing.items()} == {name: [2, "timeout"] for name in failing}
     assert failing["node second"]["attributes"]["runloop.attempts"] == 2
+    assert {type(span["attributes"].get("runloop.usd", 0.0)) for span in told} == {float}
     assert [span["name"] for span in told if span["start"] > span["end"]] == []
     assert [text for text in (SECRET, "example.org", "cannot be") if text in json.dumps(told)] == []
 

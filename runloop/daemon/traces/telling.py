@@ -227,7 +227,7 @@ class Telling:
         begun = run.begun.pop(("effect", meta["node"], meta["attempt"], meta["call"]), None)
         if begun is None:
             return []
-        told = {"runloop.status": kind.partition(".")[2], "runloop.cached": meta.get("cached"), "runloop.usd": meta.get("usd")}
+        told = {"runloop.status": kind.partition(".")[2], "runloop.cached": meta.get("cached"), "runloop.usd": _usd(meta)}
         if begun.name in _MODELS:
             told |= self._of_model(meta.get("result"))
             told |= {"gen_ai.usage.input_tokens": meta.get("tokens_in"), "gen_ai.usage.output_tokens": meta.get("tokens_out")}
@@ -307,7 +307,13 @@ def _host(url: str) -> str | None:
 
 
 def _costs(meta: Mapping[str, Any]) -> dict[str, Any]:
-    return {"runloop.tokens": meta.get("tokens"), "runloop.usd": meta.get("usd")}
+    return {"runloop.tokens": meta.get("tokens"), "runloop.usd": _usd(meta)}
+
+
+def _usd(meta: Mapping[str, Any]) -> float | None:
+    """A cost of nothing is a number of the same type as any other: stores of traces give an attribute one type."""
+    usd = meta.get("usd")
+    return None if usd is None else float(usd)
 
 
 def _failed(meta: Mapping[str, Any]) -> str | None:
