@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.dataclass import dataclass
 from runloop.effects.catalogue import class_of
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Once, Outcome, Witness
-from runloop.errors import InvalidInput, RunloopError
+from runloop.errors import InvalidInput, RunloopError, exhausted
 from runloop.events import value_hash
 from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo, OpenQuestion
 from runloop.runs.errors import NeedsPerson
@@ -145,7 +145,7 @@ class Call:
         except RunloopError as error:
             raise _as_call_error(error) from error
         except Exception as error:
-            raise _defect(self.name, error) from error
+            raise _broken(self.name, error) from error
 
     async def _admit(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> Outcome | None:
         """Have the call allowed, unless an earlier try did it; the outcome where that is known by now."""
@@ -176,7 +176,7 @@ class Call:
         except RunloopError as error:
             raise _as_call_error(error) from error
         except Exception as error:
-            raise _defect(self.name, error, outcome_unknown=prepared.klass is EffectClass.EXTERNAL) from error
+            raise _broken(self.name, error, outcome_unknown=prepared.klass is EffectClass.EXTERNAL) from error
 
     def _elsewhere(self, ctx: CallContext) -> AbstractContextManager[None]:
         """What the attempt does meanwhile: waits for somebody, is away, or works."""
@@ -306,7 +306,16 @@ def _as_call_error(error: RunloopError) -> CallError:
     return CallError(kind, error.message, code=error.code, hint=error.hint, retryable=error.retryable)
 
 
-def _defect(name: str, error: Exception, *, outcome_unknown: bool = False) -> CallError:
+def _broken(name: str, error: Exception, *, outcome_unknown: bool = False) -> CallError:
+    if (lacks := exhausted(error)) is not None:
+        return CallError(
+            CallErrorKind.UNAVAILABLE,
+            f"{name} failed: {lacks.message}",
+            code=lacks.code,
+            hint=lacks.hint,
+            retryable=not outcome_unknown,
+            outcome_unknown=outcome_unknown,
+        )
     said = f"{name} failed inside Runloop ({type(error).__name__}: {error})"
     hint = "this is a defect in Runloop; please report it"
     return CallError(CallErrorKind.UNAVAILABLE, said, code="call.internal", hint=hint, outcome_unknown=outcome_unknown)

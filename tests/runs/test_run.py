@@ -350,6 +350,29 @@ def run():
         assert "TypeError" in b.metas("node.finished")[0]["outputs"]["out"][0][1]
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(RuntimeError("can't start new thread"), "system.exhausted"), (OSError(28, "No space left on device", "/srv/x"), "system.disk_full")],
+)
+async def test_a_performer_that_lacks_threads_or_room_is_no_defect_and_may_be_tried_again(bench, error, code):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('p').text}\n", caps="model = true")
+        perform, lacking = b.model.perform, [error]
+
+        async def trips(prepared, ctx):
+            if lacking:
+                raise lacking.pop()
+            return await perform(prepared, ctx)
+
+        b.model.perform = trips
+
+        result = await b.run(single(retry="{max_attempts: 2, backoff_ms: 1}"))
+
+        assert result.status == "succeeded"
+        [failed] = b.metas("effect.failed")
+        assert (failed["error"]["code"], "defect" in failed["error"]["hint"]) == (code, False)
+
+
 async def test_an_external_call_that_trips_has_an_unknown_outcome_and_is_not_repeated(bench):
     async with bench() as b:
         b.agent("one", MAILER, caps="mail = true")
