@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runloop.config import Settings
     from runloop.router.requests.matching import Match
 
-app = typer.Typer(add_completion=False, help="Say in words what you want: an opening does it, or the assistant answers.")
+app = typer.Typer(add_completion=False, help="Say what you want in words: an opening or the assistant does it.")
 
 
 @app.command()

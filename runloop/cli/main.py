@@ -24,14 +24,14 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "init": Verb("runloop.cli.init", "Set Runloop up for this user: settings, models, shell, daemon, a first import."),
+    "init": Verb("runloop.cli.init", "Set Runloop up for this user: settings, models, shell, daemon."),
     "run": Verb("runloop.cli.run", "Run an opening and show what happens, node by node."),
-    "ask": Verb("runloop.cli.ask", "Say in words what you want: an opening does it, or the assistant answers."),
+    "ask": Verb("runloop.cli.ask", "Say what you want in words: an opening or the assistant does it."),
     "attach": Verb("runloop.cli.attach", "Follow a run, running, waiting or ended, from any record on."),
     "cancel": Verb("runloop.cli.cancel", "Stop a run, whatever it does."),
     "pause": Verb("runloop.cli.pause", "Hold runs of the daemon: nothing new begins in them."),
     "resume": Verb("runloop.cli.resume", "Let paused runs go on, and take up those whose process ended."),
-    "inbox": Verb("runloop.cli.inbox", "Show what waits for you over all runs, and what you approved for longer."),
+    "inbox": Verb("runloop.cli.inbox", "Show what waits for you over all runs, and standing approvals."),
     "approve": Verb("runloop.cli.approve", "Approve what runs of the daemon wait for."),
     "revise": Verb("runloop.cli.revise", "Send the work at a gate back, with what should change."),
     "deny": Verb("runloop.cli.deny", "Refuse what a run of the daemon waits for."),
@@ -39,8 +39,8 @@ VERBS: dict[str, Verb] = {
     "logs": Verb("runloop.cli.logs", "Show what a run and its agents said."),
     "show": Verb("runloop.cli.show", "Show one run: nodes, outputs, artifacts and what led to them."),
     "trace": Verb("runloop.cli.trace", "Show the crossings of a run: who, to whom, what, size, time, cost."),
-    "replay": Verb("runloop.cli.replay", "Run again from the record, without effects, and name the first divergence."),
-    "fork": Verb("runloop.cli.fork", "Go on from any point of a run, with other answers, parameters or code."),
+    "replay": Verb("runloop.cli.replay", "Run again from the record alone, and name the first divergence."),
+    "fork": Verb("runloop.cli.fork", "Go on from a point of a run with other answers, parameters or code."),
     "undo": Verb("runloop.cli.undo", "Put back the files that a run wrote."),
     "diff": Verb("runloop.cli.diff", "Compare two runs, node by node."),
     "export": Verb("runloop.cli.export", "Write a run with all that a replay needs: rlp export RUN > run.rlz"),
@@ -78,10 +78,10 @@ class Global:
 
 _SHELLS = ["bash", "zsh", "fish"]
 GLOBALS: tuple[Global, ...] = (
-    Global(("--set",), "Override one setting for this command; may be repeated.", "KEY=VALUE", "assignments"),
+    Global(("--set",), "Override one setting here; may be repeated.", "KEY=VALUE", "assignments"),
     Global(("-q", "--quiet"), "Show no progress."),
     Global(("--no-pager",), "Print long output at once."),
-    Global(("--debug",), "Print the traceback of an unexpected error (also RUNLOOP_DEBUG=1)."),
+    Global(("--debug",), "Print the traceback of an unexpected error."),
     Global(("--install-completion",), "Install completion for the shell.", "[SHELL]", _SHELLS),
     Global(("--show-completion",), "Print the completion script.", "[SHELL]", _SHELLS),
     Global(("-V", "--version"), "Show the version and exit."),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runloop.runs.replay import ReplayReport
     from runloop.runs.sources import FoundRun
 
-app = typer.Typer(add_completion=False, help="Run again from the record, without effects, and name the first divergence.")
+app = typer.Typer(add_completion=False, help="Run again from the record alone, and name the first divergence.")
 _COLUMNS = ("node", "try", "verdict", "calls", "detail")
 
 

@@ -499,3 +499,7 @@ def test_a_remark_that_cannot_be_written_ends_no_work(tmp_path):
         done = subprocess.run([*RLP, "kb", "export"], stdout=subprocess.PIPE, stderr=full, env=env, check=False)
         refused = subprocess.run([*RLP, "nosuch"], stdout=subprocess.PIPE, stderr=full, env=env, check=False)
     assert (done.returncode, refused.returncode) == (0, 2)
+
+
+def test_the_first_help_fits_a_terminal():
+    assert max(map(len, main.help_text().splitlines())) <= 80
