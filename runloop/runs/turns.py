@@ -85,8 +85,8 @@ class Turns:
             self._since[run_id] = loop.time()
         queue.append(waiter)
         self._serve()
-        if self._beyond and self._looking is None and self._order:
-            self._looking = loop.call_later(_LOOK_S, self._look, loop)
+        if self._beyond:
+            self._look_later()
         try:
             await waiter
         except asyncio.CancelledError:
@@ -121,6 +121,8 @@ class Turns:
         """Give this run turns again."""
         self._held.discard(run_id)
         self._serve()
+        if self._beyond:
+            self._look_later()
 
     def close(self) -> None:
         """Give nobody a turn any more."""
@@ -185,6 +187,12 @@ class Turns:
             self._begin(run_id)
             waiter.set_result(None)
 
+    def _look_later(self) -> None:
+        """Look in a moment, for as long as somebody waits who may get a turn: a pause may last for days."""
+        if self._looking is None and not self._closed and any(each not in self._held for each in self._order):
+            loop = asyncio.get_running_loop()
+            self._looking = loop.call_later(_LOOK_S, self._look, loop)
+
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give runs of which nothing is at work, and that have waited for long, a turn beyond the limit."""
         self._looking = None
@@ -198,8 +206,7 @@ class Turns:
                 if run_id in self._queues:
                     self._order.remove(run_id)
                     self._order.append(run_id)
-        if self._order and not self._closed:
-            self._looking = loop.call_later(_LOOK_S, self._look, loop)
+        self._look_later()
 
     def _forget(self, run_id: str, waiter: asyncio.Future[None]) -> None:
         queue = self._queues.get(run_id)

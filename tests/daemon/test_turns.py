@@ -192,3 +192,16 @@ def test_whoever_comes_is_served_and_the_limits_hold_at_every_moment(arrivals, l
 
     turns, served, most = asyncio.run(scenario())
     assert (sorted(served), most <= limit, turns.at_work, turns.waiting) == (sorted(arrivals), True, 0, 0)
+
+
+async def test_nobody_looks_again_and_again_while_all_who_wait_are_held(hurried):
+    turns = Turns(1, beyond=1)
+    await turns.take("works")
+    turns.hold("paused")
+    waits = asyncio.create_task(turns.take("paused"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (turns.waiting, turns._looking) == (1, None)
+    turns.release("paused")
+    await waits
+    assert (turns.waiting, turns.at_work) == (0, 2)
