@@ -281,11 +281,7 @@ class Plan(Flow):
 
     def _overdrawn(self, step: Step, tokens: int, usd_micros: int, *, stop: bool = False) -> bool:
         """Book what an attempt spent; if that is too much, the node fails, or the run if the opening's budget is gone."""
-        tokens, usd_micros = max(0, tokens), max(0, usd_micros)
-        step.attempt_tokens += tokens
-        step.attempt_usd += usd_micros
-        step.account.spend(tokens, usd_micros)
-        self._account.spend(tokens, usd_micros)
+        self._book(step, tokens, usd_micros)
         whole, own = self._account.excess(), step.account.excess()
         if not whole and not own:
             return False
@@ -300,6 +296,19 @@ class Plan(Flow):
             self._leave(step)
             self._fail(step, failure, whole=True)
         return True
+
+    def book(self, event: NodeSpent) -> None:
+        """Count what an attempt spent, and let nothing follow from it: the run is to end for another reason."""
+        step = self._under_way(event.node, event.attempt)
+        if step is not None:
+            self._book(step, event.tokens, event.usd_micros)
+
+    def _book(self, step: Step, tokens: int, usd_micros: int) -> None:
+        tokens, usd_micros = max(0, tokens), max(0, usd_micros)
+        step.attempt_tokens += tokens
+        step.attempt_usd += usd_micros
+        step.account.spend(tokens, usd_micros)
+        self._account.spend(tokens, usd_micros)
 
     # ── the way of the run ───────────────────────────────────────────────────────────────────────────────────────────────
 

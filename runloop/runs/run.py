@@ -342,12 +342,15 @@ class Run:
             if attempt.status is not None:
                 self.labels.put(attempt.node, attempt.taint.union(*(crossing.taint for crossing in attempt.crossings)))
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
+        left = self.under_way.left_open.values()
+        spent = [NodeSpent(each.node, each.attempt, each.spent.tokens, each.spent.usd_micros) for each in left]
         if event is not None:  # it ends so, whatever its attempts had spent
             self.gates.reopen(commands)
+            for each in spent:
+                self._plan.book(each)
             return self._step(event) or commands
-        for attempt in self.under_way.left_open.values():
-            spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
-            commands += self._plan.step(spent, now_ms or 0)
+        for each in spent:
+            commands += self._plan.step(each, now_ms or 0)
         return commands
 
     def _step(self, event: Event) -> list[Command]:

@@ -926,3 +926,21 @@ async def test_what_was_refused_before_it_was_prepared_has_its_class_and_is_no_r
         asked = [(meta["name"], meta["class"], meta.get("refused"), "idempotency_key" in meta) for meta in b.metas("effect.requested")]
         assert asked == [(call.partition("(")[0], klass, True, False)]
         assert (result.status, result.code, len(load_run(b.ledger, run.run_id).attempts)) == ("failed", "guest.exception", 1)
+
+
+async def test_a_run_that_is_taken_up_to_be_cancelled_counts_what_its_open_attempts_had_spent(bench):
+    async with bench() as b:
+        b.agent(
+            "one",
+            "@agent\ndef run():\n    model.complete('x')\n    timer.sleep(600)\n    return {'out': 1}\n",
+            caps="model = true\ntime = true",
+        )
+        run = await b.submit('version: 0\nname: once\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
+        drive = asyncio.create_task(b.manager.drive(run))
+        while len(b.metas("effect.requested")) < 2:
+            await asyncio.sleep(0.01)
+        await kill(b, drive)
+        (spent,) = [meta["tokens_in"] + meta["tokens_out"] for meta in b.metas("effect.completed")]
+        taken_up = await b.manager.recover(run.run_id, ending="enough")
+        assert (await b.manager.drive(taken_up)).status == "cancelled"
+        assert (spent > 0, load_run(b.ledger, run.run_id).finished["tokens"]) == (True, spent)
