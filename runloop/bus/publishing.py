@@ -92,6 +92,9 @@ def _call(broker: Broker, session: Session, topic: str, raw: bytes, routing: Rou
     if routing.reply_to is None and broker.routes.handlers[topic]:
         hint = "set meta.reply_to to a topic below the inbox of the welcome, and read the answer there"
         raise bad(f"a request on {topic!r} says where its answer goes; this one is not begun", key="meta.reply_to", hint=hint)
+    if routing.reply_to in broker.routes.handlers:
+        hint = "take a topic below the inbox of the welcome"
+        raise bad(f"{routing.reply_to!r} takes requests, and no answers", key="meta.reply_to", hint=hint)
     if session.requests >= broker.limits.requests and session is not broker.local:
         message = f"{session.requests} requests of this connection are being worked on"
         raise LimitExceeded(message, code="bus.requests", hint="wait for answers before asking on", retryable=True)

@@ -9,6 +9,7 @@ import secrets
 import shlex
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -78,8 +79,9 @@ class Guarded(Server):
 
     async def _process_messages(self, websocket: web.WebSocketResponse, app_service: AppService) -> None:
         """As Textual's server, until the screen is over: one that never began or was killed says nothing of its end to the page."""
-        screen = app_service._task  # noqa: SLF001 - it has no other sign of its end
+        screen, process = app_service._task, app_service._process  # noqa: SLF001 - it has no other sign of its end
         assert screen is not None  # noqa: S101 - it was started
+        assert process is not None  # noqa: S101
 
         async def end() -> None:
             await asyncio.wait([screen])
@@ -89,7 +91,11 @@ class Guarded(Server):
         try:
             await super()._process_messages(websocket, app_service)
         finally:
-            if not screen.done():
+            if screen.done():  # what shows nothing any more is of no use
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+            else:
                 ending.cancel()
             await asyncio.wait([ending])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -24,6 +25,7 @@ RUN = RunIdentity(
     "write",
 )
 HASH = "a" * 64
+_HASH = re.compile(r"[0-9a-f]{64}")  # in which any four digits may stand
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_no_verb_prints_what_is_to_be_masked(rlp, words):
     assert out
     typed = " ".join(words)
     for secret in SECRETS:
-        assert secret not in out + err, (typed, secret)
+        assert secret not in _HASH.sub("", out + err), (typed, secret)
 
 
 SHOWN = [
