@@ -500,8 +500,8 @@ async def test_a_request_that_does_not_say_where_its_answer_goes_is_refused_and_
             with pytest.raises(BadFrame) as refused:
                 await link.client.publish("rlp/ctrl", "intent.ctrl.request.v1", verb, ack=True)
             assert (refused.value.code, "says where its answer goes" in refused.value.message) == ("bus.invalid", True)
+        there = {"reply_to": "rlp/ctrl"}
         with pytest.raises(BadFrame, match="'rlp/ctrl' takes requests, and no answers"):
-            there = {"reply_to": "rlp/ctrl"}
             await link.client.bus.publish("rlp/ctrl", "intent.ctrl.request.v1", {"verb": "status"}, ack=True, meta=there)
         assert (await link.ask("status"))["state"] == "ready"
 
