@@ -211,6 +211,15 @@ def test_a_node_that_overdraws_while_it_runs_is_stopped_and_not_repeated(opening
     assert plan.remaining_tokens("a") == 0
 
 
+def test_what_is_booked_is_counted_and_nothing_follows_from_it(opening):
+    plan = begun(opening({"a": {"budget_tokens": 10}}))
+
+    plan.book(NodeSpent("a", 1, 30, 5))
+    plan.book(NodeSpent("a", 2, 1))  # not the attempt that is under way
+    assert plan.spent == (30, 5)
+    assert plan.step(Cancel("enough"), 0)[-1] == RunDone(Status.CANCELLED, "enough", {}, "cancelled", 30, 5)
+
+
 def test_an_overdrawn_opening_ends_the_run_whatever_the_node_forgives(opening):
     plan = begun(opening({"a": {"on_failure": "skip"}, "b": {}}, policy={"budget_usd": 0.01}))
 
