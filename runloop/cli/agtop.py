@@ -80,12 +80,12 @@ def _run(options: argparse.Namespace) -> int:
         flags["ui.theme"] = options.theme
     settings = context.settings(flags)
     desk = KnowledgeDesk()
-    command = _again(options) if options.web else []
+    again = _again(options) if options.web else None
     feed = _feed(options, settings, desk)  # what is wrong with it is said here, not to a browser
-    if command:
+    if again is not None:
         from runloop.tui.web import serve
 
-        serve(command, options.port)
+        serve(again, options.port)
         return EXIT_OK
     if options.plain:
         from runloop.tui.plain import follow

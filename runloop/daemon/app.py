@@ -215,10 +215,10 @@ class Daemon:
             if os.path.realpath(path) in taken:  # one directory may have two names
                 continue
             try:
-                shared = self.options.system and not path.is_relative_to(self.settings.base.state)
-                if not shared:
+                alone = self.options.system and path.is_relative_to(self.settings.base.state)
+                if alone or not self.options.system:
                     ensure(path.parent)
-                listener = listen(path, group=self.options.group if shared or not self.options.system else None)
+                listener = listen(path, group=None if alone else self.options.group)
             except AlreadyRunning:
                 raise
             except RunloopError as error:
