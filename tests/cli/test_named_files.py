@@ -33,7 +33,7 @@ def test_neither_are_traces_parameters_agents_and_start_files(rlp, tmp_path):
         rlp("run", "compose_email", "--local", "--params", f"@{tmp_path / 'pipe'}")[2],
         rlp("route", "--shell-facts", tmp_path / "pipe", "ls")[2],
         rlp("agent", "install", tmp_path / "agent.tar.gz")[2],
-        rlp("shell", "enable", "--rc-path", tmp_path / "pipe")[2],
+        rlp("shell", "enable", "--shell", "bash", "--rc-path", tmp_path / "pipe")[2],
     ]
     assert [text.partition("]")[0].removeprefix("error[") for text in said] == [
         "run.trace_file",

@@ -45,6 +45,7 @@ async def opened(width=1200, height=700):
                     try:
                         for domain in ("Page", "Network"):
                             await page.call(f"{domain}.enable")
+                        await page.call("Page.setLifecycleEventsEnabled", enabled=True)
                         yield page
                     finally:
                         for task in listening:
@@ -60,12 +61,12 @@ async def _drain(stream):
 
 
 class Page:
-    """What a person does with a page and sees of it. ``asked`` has every address that the page wanted, ``status`` that of its document."""
+    """What a person does with a page and sees of it. ``asked`` has every address that the page wanted."""
 
     def __init__(self, socket):
         self._socket, self._numbers, self._waiting = socket, itertools.count(1), {}
         self._happened = asyncio.Condition()
-        self.asked, self.status, self.loads, self._frames = [], None, 0, b""
+        self.asked, self._statuses, self._loaded, self._frames = [], {}, set(), b""
 
     async def listen(self):
         """Take what the browser tells, for ever."""
@@ -84,9 +85,9 @@ class Page:
         elif method == "Network.webSocketCreated":
             self.asked.append(params["url"])
         elif method == "Network.responseReceived" and params["type"] == "Document":
-            self.status = params["response"]["status"]
-        elif method == "Page.loadEventFired":
-            self.loads += 1
+            self._statuses[params["loaderId"]] = params["response"]["status"]
+        elif method == "Page.lifecycleEvent" and params["name"] == "load":
+            self._loaded.add(params["loaderId"])
         elif method == "Network.webSocketFrameReceived":
             frame = params["response"]
             self._frames += base64.b64decode(frame["payloadData"]) if frame["opcode"] == 2 else frame["payloadData"].encode()
@@ -109,11 +110,10 @@ class Page:
             raise AssertionError(f"{what} did not come; the page was told:\n{self.painted()[-4000:]}") from None
 
     async def go(self, address):
-        """Open an address; the status of the answer."""
-        loads = self.loads
-        await self.call("Page.navigate", url=address)
-        await self._until(lambda: self.loads > loads, address)
-        return self.status
+        """Open an address; the status of the answer. Another page that is still loading is not taken for it."""
+        loader = (await self.call("Page.navigate", url=address))["loaderId"]
+        await self._until(lambda: loader in self._loaded, address)
+        return self._statuses[loader]
 
     def painted(self):
         """What a terminal in the page was told to show, without the sequences that colour and place it."""
