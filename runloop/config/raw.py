@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runloop.config.errors import ConfigError
 from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.patterns import lazy
 
+if TYPE_CHECKING:
+    from re import Match
+
 MASK = "***"
 _USER_INFO = lazy(r"(?<=://)(?:[^/\s:]*:\S{1,512}|[^/\s]+)@")  # a password may have a / or @ that nobody encoded: to the last @
-_URL_QUERY = lazy(r"(://[^?\s]*\?)([^#\s]+)")
+_URL_QUERY = lazy(r"(://[^?\s]*+)(?:\?([^#\s]+))?")  # found without a query too: each `://` in it would look to its end anew
 _QUERY_VALUE = lazy(r"=[^&]*")
 
 
 def masked(text: str) -> str:
     """The text without what URLs in it may hold of secrets: their user part and the values of their query."""
-    return _URL_QUERY.sub(lambda url: url[1] + _QUERY_VALUE.sub("=" + MASK, url[2]), _USER_INFO.sub(MASK + "@", text))
+
+    def query(url: Match[str]) -> str:
+        return f"{url[1]}?{_QUERY_VALUE.sub(f'={MASK}', url[2])}" if url[2] else url[0]
+
+    return _URL_QUERY.sub(query, _USER_INFO.sub(f"{MASK}@", text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TARGET_CHARS = 1200  # a passage ends at the first paragraph that would take it beyond
-_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_HEADING = re.compile(r" {0,3}#{1,6}\s+(.*)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)\s*$")
 _NO_TITLE = re.compile(r"\s*([-+*]\s|---|\*\*\*|```|~~~|[>|<]|\d+[.)]\s)|\t| {4}")  # lists, rules, code, quotations, tables, HTML
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
@@ -68,10 +68,11 @@ def _blocks(lines: list[str], *, markdown: bool) -> Iterator[_Block]:
     block: list[str] = []
     begun = 0
     fence: str | None = None
+    may_be_title = True
     for number, line in enumerate(lines, 1):
         mark = _FENCE.match(line) if markdown else None
         heading = _HEADING.match(line) if markdown and fence is None else None
-        if block and markdown and fence is None and _UNDERLINE.match(line) and not any(map(_NO_TITLE.match, block)):
+        if block and markdown and fence is None and may_be_title and _UNDERLINE.match(line):
             yield _Block(begun, [*block, line], " ".join(map(str.strip, block)))
             block = []
             continue
@@ -80,12 +81,13 @@ def _blocks(lines: list[str], *, markdown: bool) -> Iterator[_Block]:
                 yield _Block(begun, block, None)
                 block = []
             if heading:
-                yield _Block(number, [line], heading[2])
+                yield _Block(number, [line], heading[1].rstrip().rstrip("#").rstrip())
             continue
         if mark is not None:
             fence = mark[1] if fence is None else None if _closes(fence, line) else fence
         if not block:
-            begun = number
+            begun, may_be_title = number, True
+        may_be_title = may_be_title and not _NO_TITLE.match(line)
         block.append(line)
     while block and not block[-1].strip():
         block.pop()

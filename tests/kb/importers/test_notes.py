@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 import pytest
@@ -189,6 +190,13 @@ def test_passages_are_exact_ordered_and_lose_no_line_with_text(text, markdown):
 def test_a_passage_is_longer_than_its_target_only_where_one_line_is(text, markdown):
     for passage in split_passages(text, markdown=markdown):
         assert len(passage.text) <= TARGET_CHARS or passage.line == passage.end_line
+
+
+@given(st.text(" \t#a\x0b\xa0-", max_size=12))
+def test_a_heading_is_what_a_slow_expression_takes_for_one(line):
+    found = re.match(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$", line)
+    titles = [each.title for each in split_passages(f"{line}\n\nx", markdown=True)]
+    assert titles[-1:] == [(found[2] or None) if found else None]
 
 
 def test_headings_give_titles_and_start_passages_but_not_inside_code():

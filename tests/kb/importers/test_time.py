@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 from runloop.kb.importers import csvfile, vcard
+from runloop.kb.importers.calendar.zones import Zones
 from runloop.kb.importers.mail import mbox
 from runloop.kb.importers.mail.message import read_message
 from runloop.kb.importers.passages import split_passages
@@ -48,3 +49,28 @@ def test_parts_with_thousands_of_parameters_are_read():
 def test_the_blank_lines_of_fenced_code_and_short_paragraphs_are_counted_once():
     assert len(split_passages("```\n" + "\n" * (10 * MANY) + "x\n```\n", markdown=True)) == 2
     assert len(split_passages("a\n\n" * (2 * MANY), markdown=False)) == 1000
+
+
+def test_headings_end_in_signs_and_blanks_that_are_looked_at_once():
+    for tail, title in (("#" * MANY, "a"), (" " * MANY, "a"), (" #" * MANY, "a" + " #" * (MANY - 1))):
+        for end, said in (("b", f"a{tail}b"), ("", title)):
+            (passage,) = split_passages(f"# a{tail}{end}", markdown=True)
+            assert passage.title == said
+
+
+def test_a_paragraph_of_many_lines_and_underlines_is_looked_through_once_for_what_is_no_title():
+    passages = split_passages("a\n" * MANY + "> b\n" + "=\n" * MANY, markdown=True)
+    assert {each.title for each in passages} == {None}
+
+
+def test_encoded_words_that_never_end_stay_as_they_stand():
+    word = b"=?a?q?]="
+    raw = b"Subject: " + word * 8000 + b"\n" + b"".join(b'To: "' + word * 15_000 + b'" <a@x>\n' for _ in range(8)) + b"\nx\n"
+    assert read_message(raw).payload["subject"] == (word * 8000).decode()
+
+
+def test_zones_without_a_known_name_are_read_once():
+    zones = Zones()
+    for number in range(200):
+        zones.note(b"BEGIN:VTIMEZONE\nTZID:%d" % number + b" " * 60_000 + b"x\nEND:VTIMEZONE")
+    assert {zones.find(str(number)) for number in range(10_000)} == {None}

@@ -18,7 +18,7 @@ _PART = re.compile(
     rb"|BYDAY=(SU|MO|TU|WE|TH|FR|SA)|BYMONTHDAY=-?[0-9]{1,2}(,-?[0-9]{1,2}){0,6}|WKST=[A-Z]{2}|UNTIL=[0-9TZ]{8,16}",
     re.IGNORECASE,
 )
-_NAME = re.compile(rb"^TZID[^:\r\n]*:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+_NAME = re.compile(rb"^TZID[^:\r\n]*:(.*)$", re.MULTILINE | re.IGNORECASE)
 _KNOWN = re.compile(rb"((BEGIN|END):(STANDARD|DAYLIGHT)\s*$)|(DTSTART|RRULE|RDATE|TZOFFSETFROM|TZOFFSETTO|TZNAME)[:;]", re.IGNORECASE)
 _FOLDED = re.compile(rb"\r?\n[ \t]")
 
@@ -27,21 +27,21 @@ class Zones:
     """The definitions of one file, looked into only where a time names a zone that is known nowhere else."""
 
     def __init__(self) -> None:
-        self._texts: list[bytes] = []
-        self._found: dict[str, dt.tzinfo | None] = {}
+        self._unread: list[bytes] = []
+        self._noted = 0
+        self._found: dict[str, dt.tzinfo] = {}
 
     def note(self, text: bytes) -> None:
         """Keep a definition, from its BEGIN to its END."""
-        if len(self._texts) < MAX_ZONES:
-            self._texts.append(text)
-            self._found.clear()
+        if self._noted < MAX_ZONES:
+            self._unread.append(text)
+            self._noted += 1
 
     def find(self, name: str) -> dt.tzinfo | None:
         """The zone that the file defines under the name; of several, the last."""
-        if name not in self._found:
-            read = (_read(text) for text in reversed(self._texts))
-            self._found[name] = next((each[1] for each in read if each is not None and each[0] == name), None)
-        return self._found[name]
+        self._found.update(each for each in map(_read, self._unread) if each is not None)
+        self._unread.clear()
+        return self._found.get(name)
 
 
 @lru_cache(64)
@@ -60,7 +60,7 @@ def _read(text: bytes) -> tuple[str, dt.tzinfo] | None:
         ).get()
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError):
         return None
-    return re.sub(r"\\(.)", r"\1", named[1].decode("utf-8", "replace")), zone
+    return re.sub(r"\\(.)", r"\1", named[1].strip(b" \t\r").decode("utf-8", "replace")), zone
 
 
 def _is_plain(parts: list[bytes]) -> bool:

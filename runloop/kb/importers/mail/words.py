@@ -14,7 +14,7 @@ from runloop.kb.importers.textfile import text_codec
 _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _SAFE = {ord("\0"): "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 _ID = re.compile(rb"<([^<>\s]{1,900})>")
-LONGEST_DECODED = 64 * 1024  # characters of a header whose encoded words are decoded: the library's time grows with their square
+LONGEST_DECODED = 8 * 1024  # characters of a header or a name whose encoded words are decoded: the library's time grows with their square
 LONGEST_ADDRESSES = 128 * 1024  # bytes of one address header that are looked at
 
 
@@ -43,9 +43,7 @@ def header_text(value: bytes | None, fallback: str) -> str:
     if value is None:
         return ""
     text = text_of(value, None, fallback, [])
-    if "=?" in text and len(text) <= LONGEST_DECODED:
-        text = _decoded(text, fallback)
-    return _BLANKS.sub(" ", text).strip()
+    return _BLANKS.sub(" ", _decoded(text, fallback)).strip()
 
 
 def mentions(values: list[bytes], fallback: str, problems: list[str]) -> list[dict[str, Any]]:
@@ -59,7 +57,7 @@ def mentions(values: list[bytes], fallback: str, problems: list[str]) -> list[di
     except (ValueError, IndexError, TypeError, AttributeError, RecursionError):
         pairs = [("", text) for text in plain]
     for name, address in pairs:
-        shown = _BLANKS.sub(" ", _decoded(name, fallback) if "=?" in name else name).strip()
+        shown = _BLANKS.sub(" ", _decoded(name, fallback)).strip()
         mention = {key: value for key, value in (("name", shown), ("email", address.strip())) if value}
         if mention and mention not in found[-50:]:
             found.append(mention)
@@ -83,7 +81,9 @@ def sent_ms(date: str) -> int | None:
 
 
 def _decoded(text: str, fallback: str) -> str:
-    """Encoded words decoded (RFC 2047); the text as it stands where they are broken."""
+    """Encoded words decoded (RFC 2047); the text as it stands where they are broken, or it is too long."""
+    if "=?" not in text or len(text) > LONGEST_DECODED:
+        return text
     try:
         pieces = decode_header(text)
     except (HeaderParseError, ValueError, LookupError):

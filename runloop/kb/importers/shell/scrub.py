@@ -82,7 +82,7 @@ _WITH_USER = (
 )
 _USER = r"(?<!\S)--(?:proxy-)?user[=\s]\s{0,5}"
 _RULES = (
-    _rule(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", r"[\s\S]*"),
+    _rule(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", r"[\s\S]+"),
     *(
         _rule(option + quote + r"[^\s\"':%/]{1,200}[:%,](?!//)", value)
         for option in (_WITH_USER, _USER)

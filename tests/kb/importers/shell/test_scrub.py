@@ -124,3 +124,7 @@ def test_scrubbing_never_fails_and_settles(line):
 def test_the_longest_line_is_looked_at_in_one_go(piece):
     line = (piece * LONGEST)[:LONGEST]
     assert len(scrub(line)[0]) > 0
+
+
+def test_a_command_that_ends_where_a_private_key_would_begin_has_no_secret():
+    assert scrub("grep -r -- -----BEGIN RSA PRIVATE KEY") == ("grep -r -- -----BEGIN RSA PRIVATE KEY", 0)
