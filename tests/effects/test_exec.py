@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runloop.effects.perform import process
 from runloop.effects.perform.exec import ExecRun
 from runloop.effects.perform.paths import PathRules
 from runloop.effects.perform.process import MARK, ResourceLimits
@@ -227,6 +228,14 @@ async def test_a_program_that_ignores_the_first_signal_is_killed(sh):
     result = await sh("trap '' TERM; sleep 300 & wait; sleep 300", timeout_ms=200)
 
     assert (result["timed_out"], result["signal"]) == (True, "SIGKILL")
+
+
+@pytest.mark.parametrize("count", [10, 200_000])
+async def test_what_a_program_says_when_its_time_is_over_is_in_its_answer(sh, count, monkeypatch):
+    monkeypatch.setattr(process, "TERM_GRACE_S", 20)
+    result = await sh(f"trap 'head -c {count} /dev/zero; exit 3' TERM; while :; do sleep 0.01; done", timeout_ms=200)
+
+    assert (result["timed_out"], result["exit_code"], len(result["stdout"])) == (True, 3, count)
 
 
 async def test_what_a_finished_program_leaves_running_is_ended(sh):

@@ -29,6 +29,7 @@ TERM_GRACE_S = 0.3
 PIPE_GRACE_S = 0.2
 NO_PIDFD_POLL_S = 0.02
 _CHUNK = 65_536
+_PIPE_HOLDS = 1 << 20
 _SWEEP_S = 1.0
 
 
@@ -138,10 +139,13 @@ class _Run:
         stdin, stdout, stderr = (cast("IO[bytes]", pipe) for pipe in (process.stdin, process.stdout, process.stderr))
         self._stdin, self._pipes = stdin.fileno(), (stdout.fileno(), stderr.fileno())
         self._output = {pipe: bytearray() for pipe in self._pipes}
+        for pipe in (*self._pipes, self._stdin):
+            os.set_blocking(pipe, False)
         try:
             timed_out = self._watch(time.monotonic() + self._command.timeout_s)
         finally:
             self._end_all()
+            self._drain()
             for stream in (stdin, stdout, stderr):
                 with suppress(OSError):
                     stream.close()
@@ -172,7 +176,7 @@ class _Run:
                     until = deadline if grace is None else min(deadline, grace)
                     left = until - time.monotonic()
                     if left <= 0:
-                        return grace is None
+                        return grace is None and not self._has_exited()
                     for key, _ in selector.select(left if exited is not None or grace else min(left, NO_PIDFD_POLL_S)):
                         if key.fd == self._wake:
                             return False
@@ -191,8 +195,6 @@ class _Run:
                 os.close(exited)
 
     def _register(self, selector: selectors.BaseSelector, exited: int | None) -> None:
-        for pipe in (*self._pipes, self._stdin):
-            os.set_blocking(pipe, False)
         for descriptor in (*self._pipes, self._wake, *(() if exited is None else (exited,))):
             selector.register(descriptor, selectors.EVENT_READ)
         if self._to_write:
@@ -205,8 +207,8 @@ class _Run:
             selector.unregister(descriptor)  # it stays readable; _has_exited says so from now on
         elif descriptor == self._stdin:
             self._feed(selector)
-        elif descriptor in self._output:
-            self._take(selector, descriptor)
+        elif descriptor in self._output and self._take(descriptor) == b"":
+            selector.unregister(descriptor)
 
     def _feed(self, selector: selectors.BaseSelector) -> None:
         try:
@@ -220,18 +222,24 @@ class _Run:
             if self._process.stdin is not None:
                 self._process.stdin.close()
 
-    def _take(self, selector: selectors.BaseSelector, pipe: int) -> None:
+    def _take(self, pipe: int) -> bytes | None:
+        """A part of what is in the pipe: nothing at its end, None where there is nothing yet."""
         try:
             part = os.read(pipe, _CHUNK)
         except BlockingIOError:
-            return
-        if not part:
-            selector.unregister(pipe)
-            return
+            return None
         kept = self._output[pipe]
         room = self._command.output_bytes - len(kept)
         kept += part[: max(0, room)]
         self._truncated |= len(part) > room
+        return part
+
+    def _drain(self) -> None:
+        """Take what is in the pipes, and wait for nothing."""
+        for pipe in self._pipes:
+            for _ in range(_PIPE_HOLDS // _CHUNK):
+                if not self._take(pipe):
+                    break
 
     def _has_exited(self) -> bool:
         """Whether the program is over, without reaping it: until then its group's number cannot mean another group."""
@@ -244,6 +252,7 @@ class _Run:
             self._kill_group(signal.SIGTERM)
             until = time.monotonic() + TERM_GRACE_S
             while not self._has_exited() and time.monotonic() < until:
+                self._drain()  # what it says at its end, which may be more than a pipe holds
                 time.sleep(NO_PIDFD_POLL_S)
         self._kill_group(signal.SIGKILL)
         self._process.wait()
