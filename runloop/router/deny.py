@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from runloop.patterns import lazy
 from runloop.router.lexer import read
 from runloop.router.unwrap import Argv, TooDeep, program, started
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # The short form of long options that destructive programs share, so that either is found by the other.
 _SHORT = {"--recursive": "r", "-R": "r", "--force": "f", "--interactive": "i", "--verbose": "v", "--dir": "d"}
+
+
+_EVERYTHING = lazy(r"\.?[*?]*\*[*?]*\(?")  # in zsh with what follows the parenthesis: `/*(D)`
 
 
 def denied(line: str, patterns: Sequence[str], aliases: Mapping[str, str]) -> str | None:
@@ -98,7 +102,7 @@ def _path(word: str) -> str:
             del parts[-1:]
         elif part not in ("", "."):
             parts.append(part)
-    return "/" + "/".join(parts) if parts not in (["*"], [".*"]) else "/"
+    return "/" if len(parts) == 1 and _EVERYTHING.fullmatch(parts[0]) else "/" + "/".join(parts)
 
 
 def _same(pattern: str, word: str) -> bool:

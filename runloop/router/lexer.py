@@ -20,8 +20,12 @@ _PLAIN = re.compile(r"[^\s'\"\\$`|&;<>()#]+")
 _IN_DOUBLE = lazy(r"[^\"\\$`]+")
 _IN_BRACES = lazy(r"[^}'\"\\$`]+")
 _IN_ANSI_C = lazy(r"'((?:[^'\\]|\\.)*)'?", re.DOTALL)
+_IN_BACKQUOTES = lazy(r"`((?:[^`\\]|\\.)*)`?", re.DOTALL)
+_BACKQUOTED = lazy(r"\\([`$\\])")
 _SPACE = re.compile(r"(?:[ \t\r\f\v\0]|\\\n|(?!\n)\s)+")
 _CONTROL = lazy(r"&&|\|\||;;&|;;|;&|\|&|&(?!>)|[|;]")
+_FISH_PIPE = lazy(r"[0-9]*>\|")
+_FISH_ESCAPE = lazy(r"\\(['\\])")
 _REDIRECT = lazy(r"[0-9]*(?:<<<|<<-?|<>|<&|>&|>>|>\||[<>](?!\())|&>>?")
 _VARIABLE = lazy(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
 _ASSIGNMENT = lazy(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=", re.ASCII)
@@ -64,11 +68,14 @@ class Script:
         self.ended = False  # whether it ends with a `;` or `&`
 
 
-def read(text: str, *, grouping: bool = False) -> Script:
-    """The commands in ``text``. With ``grouping`` any unquoted parenthesis opens commands, as in fish and in zsh's ``=(…)``."""
+def read(text: str, *, grouping: bool = False, fish: bool = False) -> Script:
+    """The commands in ``text``. With ``grouping`` any unquoted parenthesis opens commands, as in fish and in zsh's ``=(…)``.
+
+    With ``fish`` quotes, backquotes and ``>|`` are fish's too.
+    """
     if _WORDS_ONLY.fullmatch(text):
         return _read_words(text)
-    reader = _Reader(text, grouping=grouping)
+    reader = _Reader(text, grouping=grouping or fish, fish=fish)
     reader.commands(None, 0)
     return reader.script
 
@@ -87,15 +94,15 @@ def _read_words(text: str) -> Script:
 class _Reader:
     """A position in a text, and what was found up to it."""
 
-    def __init__(self, text: str, *, grouping: bool = False) -> None:
+    def __init__(self, text: str, *, grouping: bool = False, fish: bool = False) -> None:
         self.text = text
         self.grouping = grouping
+        self.fish = fish
         self.at = 0
         self.script = Script()
         self.arithmetic = 0
         self.cases = 0  # that are open within the innermost commands
         self.waiting: list[tuple[Command, Word, bool]] = []  # here-documents whose body follows the line
-        self.end: str | None = None  # what closes the innermost commands
 
     def find(self, char: str) -> int:
         """The next ``char`` from here, -1 for none; whoever finds none goes to the end, so that all searches together are linear."""
@@ -105,7 +112,7 @@ class _Reader:
         """Read commands up to and with ``end``."""
         text, size = self.text, len(self.text)
         current = Command("", depth)
-        outer, (self.end, self.cases) = (self.end, self.cases), (end, 0)
+        outer, self.cases = self.cases, 0
         while self.at < size:
             char = text[self.at]
             if char == end and not (char == ")" and self.cases + _opened(current) > 0):
@@ -128,6 +135,10 @@ class _Reader:
                 self.at = control.end()
                 self.script.marks.add(control[0])
                 current = self.finish(current, control[0], collect=collect)
+            elif self.fish and char in _REDIRECTING and (pipe := _FISH_PIPE.match(text, self.at)):
+                self.at = pipe.end()
+                self.script.marks.add("|")
+                current = self.finish(current, "|", collect=collect)
             elif char in _REDIRECTING and (redirect := _REDIRECT.match(text, self.at)):
                 self.at = redirect.end()
                 self.redirect(redirect[0], current, depth)
@@ -135,7 +146,7 @@ class _Reader:
                 current = self.take_word(current, depth)
         self.script.ended = current.joined in (";", "&") and not (current.words or current.assignments)
         self.finish(current, "", collect=collect)
-        self.end, self.cases = outer
+        self.cases = outer
         if end is not None:
             if self.at >= size:
                 self.script.marks.add("unbalanced")
@@ -208,6 +219,20 @@ class _Reader:
         self.script.commands += reader.script.commands
         self.script.marks |= reader.script.marks - {"unbalanced"}
 
+    def backquoted(self, depth: int) -> None:
+        """The commands between backquotes, where a backslash quotes a backquote, a dollar sign or a backslash."""
+        inner = _IN_BACKQUOTES.match(self.text, self.at)
+        assert inner is not None  # noqa: S101 - a backquote stands here
+        self.at = inner.end()
+        self.script.marks |= {"backquote"} if inner.end(1) < inner.end() else {"backquote", "unbalanced"}
+        reader = _Reader(_BACKQUOTED.sub(r"\1", inner[1]), grouping=self.grouping)
+        if depth >= MAX_DEPTH:
+            self.script.marks |= {"too_deep", "unbalanced"}
+            return
+        reader.commands(None, depth + 1)
+        self.script.commands += reader.script.commands
+        self.script.marks |= reader.script.marks
+
     def nested(self, end: str, depth: int, *, collect: bool = True) -> None:
         """Commands within; too deep, they are left unread."""
         if depth >= MAX_DEPTH:
@@ -226,8 +251,8 @@ class _Reader:
             if char in "\\'\"":
                 quoted = True
                 expands |= self.quotation(char, parts, depth)
-            elif self.expands_here(start):
-                quoted |= text.startswith(("$'", '$"'), self.at)
+            elif self.expands_here():
+                quoted |= not self.fish and text.startswith(("$'", '$"'), self.at)
                 parts.append(self.expansion(depth, quotes=True))
                 expands = True
             elif char == "(" and self.at > start and not text.startswith("()", self.at):
@@ -246,12 +271,12 @@ class _Reader:
         self.at = min(self.at, size)
         return Word("".join(parts), text[start : self.at], quoted=quoted, expands=expands)
 
-    def expands_here(self, start: int) -> bool:
+    def expands_here(self) -> bool:
         """Whether an expansion begins here, and not the end of the one around this word."""
         char = self.text[self.at]
         if char in "<>":
             return self.text.startswith("(", self.at + 1)
-        return char in "$`" and not (char == self.end and self.at > start)
+        return char == "$" or (char == "`" and not self.fish)
 
     def quotation(self, char: str, parts: list[str], depth: int) -> bool:
         """A backslash or a quote and what it quotes, into ``parts``; whether anything in it expands."""
@@ -268,6 +293,9 @@ class _Reader:
     def single(self) -> str:
         """What stands between single quotes."""
         self.at += 1
+        if self.fish:
+            self.at -= 1
+            return _FISH_ESCAPE.sub(r"\1", self.ansi_c())
         end = self.find("'")
         if end < 0:
             self.script.marks.add("unbalanced")
@@ -307,10 +335,8 @@ class _Reader:
             self.at += 2
             self.script.marks.add("substitution")
             self.nested(")", depth)
-        elif text[start] == "`":
-            self.at += 1
-            self.script.marks.add("backquote")
-            self.nested("`", depth)
+        elif text[start] == "`" and not self.fish:
+            self.backquoted(depth)
         elif text.startswith("$(", start):
             self.script.marks.add("substitution")
             arithmetic = text.startswith("$((", start)
@@ -321,9 +347,10 @@ class _Reader:
         elif text.startswith("${", start):
             self.at += 2
             self.braced(depth + 1, quotes=quotes)
-        elif quotes and text.startswith("$'", start):
+        elif quotes and not self.fish and text.startswith("$'", start):
+            self.at += 1
             return self.ansi_c()
-        elif quotes and text.startswith('$"', start):
+        elif quotes and not self.fish and text.startswith('$"', start):
             self.at += 1
             return ""
         elif variable := _VARIABLE.match(text, start):
@@ -335,8 +362,7 @@ class _Reader:
         return text[start : self.at]
 
     def ansi_c(self) -> str:
-        """What stands between ``$'`` and the quote that no backslash is before."""
-        self.at += 1
+        """What stands between a quote and the next one that no backslash is before."""
         inner = _IN_ANSI_C.match(self.text, self.at)
         assert inner is not None  # noqa: S101 - a quote stands here
         self.at = inner.end()

@@ -99,6 +99,7 @@ def test_what_is_closed_is_not(text):
 def test_nesting_ends_somewhere():
     assert "too_deep" in read("$(" * (MAX_DEPTH + 1)).marks
     assert "too_deep" not in read("$(" * MAX_DEPTH).marks
+    assert "too_deep" in read("$(" * MAX_DEPTH + "`ls`").marks
 
 
 @given(

@@ -118,7 +118,9 @@ end
 function __runloop_filled --description 'The line with the values of variables in the place of their names; nothing in it is run'
     set -l filled (string replace -a \n ' ' -- $argv[1])
     for name in (string match -ar '\$\w+' -- $filled | string sub -s 2 | sort -ru)
-        set -q $name; and set filled (string replace -a -- \$$name "$$name" $filled)
+        # Within quotes one that is not set is nothing; without, its whole word is.
+        set -q $name; or string match -q '*"*' -- $filled; or continue
+        set filled (string replace -a -- \$$name "$$name" $filled)
     end
     echo -- $filled
 end
