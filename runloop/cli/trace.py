@@ -125,7 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise _no_trace(path, f"it is larger than {_MOST_BYTES >> 20} MiB")
     try:
         found = json.loads(data)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise _no_trace(path, "it is no JSON") from None
     rungs = found.get("ladder") if isinstance(found, dict) else None
     if not isinstance(rungs, list) or not {"run_id", "opening_name"} <= found.keys() or not all(map(_is_rung, rungs)):
@@ -135,10 +135,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _from_file(path: Path) -> dict[str, Any]:
     """The trace in a file, masked."""
-    found = _read(path)
     try:
-        return dict(masking.masked(found))
-    except RecursionError:  # reading goes deeper than masking does
+        return dict(masking.masked(_read(path)))
+    except RecursionError:  # of reading or of masking: which of them goes deeper depends on the Python
         raise _no_trace(path, "it is nested too deeply") from None
 
 

@@ -221,7 +221,8 @@ def test_a_trace_that_was_written_to_a_file_is_shown_from_it(home, capsys):
         ("{}", "it lacks what a trace has"),
         ('{"run_id": "a", "opening_name": "b", "ladder": [{"seq": 1}]}', "it lacks what a trace has"),
         ('{"ladder": ', "it is no JSON"),
-        ('{"run_id": "a", "opening_name": "b", "ladder": [], "nodes": ' + "[" * 900 + "]" * 900 + "}", "it is nested too deeply"),
+        ('{"run_id": "a", "opening_name": "b", "ladder": [], "nodes": ' + "[" * 200_000 + "]" * 200_000 + "}", "it is nested too deeply"),
+        ('{"run_id": "a", "opening_name": "b", "ladder": [], "nodes": ' + "[" * 5_000 + "]" * 5_000 + "}", "it is nested too deeply"),
         (None, "No such file or directory"),
     ],
 )

@@ -22,6 +22,13 @@ TOKEN = "t" * 43
 ROUTES = ["/", "/ws", "/static/js/textual.js", "/download/x", "/nothing"]
 
 
+class Served(TestServer):
+    """A request goes on when its page has gone, as under `agtop --web`: what it waits for, the end of a process, is over when the server is."""
+
+    async def _make_runner(self, **options):
+        return await super()._make_runner(**{**options, "handler_cancellation": False})
+
+
 @pytest.fixture
 async def serve():
     """Makes a server for a token; what comes back asks it, and ``guarded`` is the server itself."""
@@ -29,7 +36,7 @@ async def serve():
 
         async def started(token=TOKEN):
             guarded = Guarded([sys.executable, "-c", "pass"], 0, token)
-            client = TestClient(TestServer(await guarded._make_app()), cookie_jar=DummyCookieJar())
+            client = TestClient(Served(await guarded._make_app()), cookie_jar=DummyCookieJar())
             await ending.enter_async_context(client)
             guarded.port = client.port
             guarded.public_url = f"http://{HOST}:{client.port}"
