@@ -1,8 +1,10 @@
-"""What keys of other workflow languages are called here, for the hint of a key that is not known."""
+"""What other languages write is called or written otherwise here: for the hint of a key that is not known, and of an expression."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -47,3 +49,30 @@ def meant_here(key: str, known: Container[str]) -> str:
     if key[:1].isspace() and key[0] != " ":
         return f"before it stands another space than the space bar makes (U+{ord(key[0]):04X}): type it anew"
     return next((words[key] for here, words in _MEANT.items() if here in known and key in words), "")
+
+
+_PRESENCE: Final = "an edge without a comparison hands over what is there, and exists(NODE.PORT), alone, asks for it under 'success'"
+_EXPRESSED: Final = (
+    (lazy(r"^\s*[\w-]+\.[\w-]+\s+(?:is|in|contains|matches|like|eq|ne)\b"), "the operators are ==, !=, >, >=, < and <="),
+    (lazy(r"[=!]=="), "compare with '==' or '!='"),
+    (lazy(r"=>|=<"), "write '>=' or '<='"),
+    (lazy(r"<>"), "unequal is written '!='"),
+    (lazy(r"(?<![=!<>])=(?!=)"), "compare with '==', not '='"),
+    (lazy(r"(?:^|\s)not\s|!(?!=)"), "there is no 'not': compare with != or with false"),
+    (lazy(r"[=!<>]\s*(?:True|TRUE|False|FALSE)\s*$"), "write 'true' or 'false' in small letters"),
+    (lazy(r"[=!<>]\s*(?:null|NULL|nil|None|undefined)\s*$"), f"nothing equals no value: {_PRESENCE}"),
+    (lazy(r"\bexists(?:\s*\(|\s+[\w-])"), _PRESENCE),
+    (lazy(r"\w\s*\("), "there is no function but exists(NODE.PORT) under 'success': have an agent give the value on a port"),
+    (lazy(r"\["), "a port is a whole: what stands inside a value is no port"),
+    (lazy(r"^\s*(?:true|false|\"\"|[-+]?[0-9]+)\s*[=!<>]"), "the port stands first, and what it is compared with behind the operator"),
+    (
+        lazy(r"[=!<>]\s*[^\W\d][\w-]*\.[\w-]+\s*$"),
+        "a port is compared with a literal: have an agent compare two of them, and give the result",
+    ),
+)
+"""Never in an expression of ours, with the first that fits deciding; texts in quotes are empty here."""
+
+
+def meant_in_expression(text: str) -> str:
+    """What to write for what stands in an expression, whose quotes are empty; no text where that is not known."""
+    return next((hint for pattern, hint in _EXPRESSED if pattern.search(text)), "")

@@ -34,11 +34,13 @@ _INTEGER = lazy(r"[-+]?[0-9]{1,60}")
 _FLOAT = lazy(r"[-+]?(?:inf|infinity|nan|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)", re.IGNORECASE)
 _NAME = lazy(r"[\w-]{1,64}")
 _TEXT = lazy(r'"[^"]*"')
+_QUOTED = lazy(r""""[^"]*"|'[^']*'|\u201c[^\u201d]*\u201d""")
 _JOINED = lazy(r"(?:(?<![\w.-])(?:and|or)\s+|&&\s*|\|\|\s*)(?:not\b|exists\s*\(|[\w-]+\.)", re.IGNORECASE)
 _ONE_EACH = "write two edges to the node, or two entries of 'any_of' or 'all_of'"
 _NOT_INSIDE = "a port is a whole: what stands inside a value is no port"
 _NO_INPUT = "'{0}' has no port: name the one that gets the value, an argument of the agent; '{0}.in' gets none and only orders"
-_TYPOGRAPHIC = str.maketrans("", "", "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a")
+TYPOGRAPHIC = str.maketrans("", "", "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a")
+"""Takes away the quotes that word processors make."""
 _ORDER: dict[str, Callable[..., bool]] = {"==": eq, "!=": ne, ">": gt, ">=": ge, "<": lt, "<=": le}
 
 
@@ -123,9 +125,12 @@ def parse_guarded(text: str) -> tuple[PortRef, Condition | None]:
     """An edge's ``from``: a port, perhaps with a guard; raises ExpressionError."""
     _refuse_joined(text)
     split = _OPERATOR.search(text)
-    if split is None:
-        return parse_ref(text), None
-    return parse_ref(text[: split.start()]), _condition(split[0], text[split.end() :])
+    try:
+        if split is None:
+            return parse_ref(text), None
+        return parse_ref(text[: split.start()]), _condition(split[0], text[split.end() :])
+    except ExpressionError as error:
+        raise ExpressionError(str(error), _meant(text) or error.hint) from None
 
 
 def parse_expression(text: str) -> Expression:
@@ -136,12 +141,9 @@ def parse_expression(text: str) -> Expression:
         return Expression(parse_ref(stripped[len("exists(") : -1]), None)
     ref_and_condition = parse_guarded(stripped) if _OPERATOR.search(stripped) else None
     if ref_and_condition is None:
-        first = stripped.partition(" ")[0]
         raise ExpressionError(
             "comparison expression must include an operator (==, !=, >, >=, <, <=)",
-            "there is no 'not': compare with != or with false"
-            if first == "not"
-            else f"to ask whether the port has a value, write exists({first})",
+            _meant(stripped) or f"to ask whether the port has a value, write exists({stripped.partition(' ')[0]})",
         )
     return Expression(*ref_and_condition)
 
@@ -157,7 +159,7 @@ def parse_literal(text: str) -> Literal:
         return float(text)
     if len(text) >= 2 and text.startswith('"') and text.endswith('"'):
         return text[1:-1]
-    bare = (text[1:-1] if len(text) >= 2 and text[0] == text[-1] == "'" else text).translate(_TYPOGRAPHIC)
+    bare = (text[1:-1] if len(text) >= 2 and text[0] == text[-1] == "'" else text).translate(TYPOGRAPHIC)
     raise ExpressionError(
         "unsupported literal value; use booleans, numbers, or quoted strings",
         f'write "{bare}" in double quotes if it is text' if bare and '"' not in bare else "",
@@ -185,11 +187,15 @@ def satisfies(value: Json, op: str, literal: Literal) -> bool:
 
 
 def _hint_of_name(name: str) -> str:
-    if "=" in name:
-        return "compare with '==', not '='"
     if "{" in name or "}" in name:
         return "write it without braces: NODE.PORT; templates stand in 'with' and in clauses"
     return _NOT_INSIDE if "." in name else ""
+
+
+def _meant(text: str) -> str:
+    from runloop.openings.elsewhere import meant_in_expression
+
+    return meant_in_expression(_QUOTED.sub('""', text))
 
 
 def _as_float(number: float) -> float:

@@ -148,13 +148,13 @@ class Section:
         self.problem("type", message, tree.at, key=key, hint="write {} or leave the key out" if empty else hint)
         return None
 
-    def sequence(self, key: str, message: str) -> Items | None:
+    def sequence(self, key: str, message: str, hint: str = "write [a, b], or entries after '- '") -> Items | None:
         """An optional sequence; ``message`` is the problem if it is something else."""
         tree = self.get(key)
         if tree is None or isinstance(tree, Items):
             return tree
         empty = isinstance(tree, Scalar) and tree.value is None
-        self.problem("type", message, tree.at, key=key, hint="write [] if it is empty" if empty else "write [a, b], or entries after '- '")
+        self.problem("type", message, tree.at, key=key, hint="write [] if it is empty" if empty else hint)
         return None
 
     def texts(self, key: str, message: str, entry_message: str) -> list[tuple[str, Place]]:

@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from runloop.openings.expressions import valid_name
+from runloop.openings.expressions import TYPOGRAPHIC, valid_name
 from runloop.openings.fields import Section, place_at, to_json
 from runloop.openings.hints import HintError, to_schema
 from runloop.openings.model import Node, OnFailure, Policy, Retry
@@ -84,7 +84,13 @@ def parse_use(use: str, section: Section, at: Place) -> tuple[str, str, str | No
     elif kind not in ("agent", "opening"):
         from runloop.nearest import did_you_mean
 
-        message, hint = f"unknown use prefix '{kind}'", did_you_mean(kind, ("agent", "opening"))
+        plain = use.strip().translate(TYPOGRAPHIC)
+        message = f"unknown use prefix '{kind}'"
+        hint = (
+            f'write "{plain}", in plain quotes or none'
+            if plain.startswith(("agent:", "opening:"))
+            else did_you_mean(kind, ("agent", "opening"))
+        )
     else:
         name, at_sign, variant = reference.partition("@")
         parts = [("name", name)] + ([("variant", variant)] if at_sign and kind == "agent" else [])

@@ -166,12 +166,13 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
     policy = _read_policy(document, report)
     nodes: list[Node] = []
     node_ids: set[str] = set()
-    if (node_list := _list(document, "nodes", "add at least one node")) is not None:
+    if (node_list := _list(document, "nodes", "add at least one node", "'- id: NAME', with 'use: agent:NAME' below it")) is not None:
         if not node_list.items:
             document.problem("missing", "nodes must contain at least one entry", node_list.at, key="nodes")
         nodes, node_ids = read_nodes(node_list, params, policy, report)
     edges: list[Edge] = []
-    if (edge_list := _list(document, "edges", "if there are none, write 'edges: []', or 'edges:' in the brace form")) is not None:
+    no_edges = "if there are none, write 'edges: []', or 'edges:' in the brace form"
+    if (edge_list := _list(document, "edges", no_edges, "'- {from: NODE.PORT, to: NODE.PORT}'")) is not None:
         edges = read_edges(edge_list, node_ids, report)
     success, success_at = read_success(document.get("success"), node_ids, report)
     save, save_at = read_artifacts(document.get("artifacts"), node_ids, report)
@@ -204,8 +205,10 @@ def _check_version(document: Section) -> None:
         document.problem("version", f"unsupported DSL version {shown}; expected {VERSION}", tree.at, key="version", hint=hint)
 
 
-def _list(document: Section, key: str, hint: str) -> Items | None:
-    return document.sequence(key, f"{key} must be a sequence") if document.required(key, hint) is not None else None
+def _list(document: Section, key: str, hint: str, entry: str) -> Items | None:
+    if document.required(key, hint) is None:
+        return None
+    return document.sequence(key, f"{key} must be a sequence", f"each {key[:-1]} is an entry of a list: {entry}")
 
 
 def _read_params(document: Section, given: Mapping[str, Json] | None, report: Report) -> Params:

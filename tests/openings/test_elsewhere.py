@@ -98,3 +98,67 @@ def test_who_gives_a_value_for_what_may_be_a_declaration_is_told_so():
 
 def test_of_a_list_of_parameters():
     assert hints(document="params: [{name: n}]") == [("params", "write 'params: {NAME: DEFAULT}'")]
+
+
+OPERATORS = "the operators are ==, !=, >, >=, < and <="
+DENIED = "there is no 'not': compare with != or with false"
+PRESENCE = "an edge without a comparison hands over what is there, and exists(NODE.PORT), alone, asks for it under 'success'"
+SINGLE = "compare with '==', not '='"
+TWO_PORTS = "a port is compared with a literal: have an agent compare two of them, and give the result"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a.ok is true", OPERATORS),
+        ('a.ok contains "x = y"', OPERATORS),
+        ("a.ok in [1, 2]", OPERATORS),
+        ("a.ok === true", "compare with '==' or '!='"),
+        ("a.score => 5", "write '>=' or '<='"),
+        ("a.score =< 5", "write '>=' or '<='"),
+        ("a.ok <> 1", "unequal is written '!='"),
+        ("a.ok = true", SINGLE),
+        ('a.ok = "x"', SINGLE),
+        ("not a.ok", DENIED),
+        ("!a.ok", DENIED),
+        ("a.ok == True", "write 'true' or 'false' in small letters"),
+        ("a.ok == null", f"nothing equals no value: {PRESENCE}"),
+        ("exists a.out", PRESENCE),
+        ("exists(a.out) == true", PRESENCE),
+        ("len(a.out) > 1", "there is no function but exists(NODE.PORT) under 'success': have an agent give the value on a port"),
+        ("a.out[0] == 1", "a port is a whole: what stands inside a value is no port"),
+        ("true == a.ok", "the port stands first, and what it is compared with behind the operator"),
+        ("a.ok == a.other", TWO_PORTS),
+        ("a.ok == maybe", 'write "maybe" in double quotes if it is text'),
+        ("a.ok == 'not = x'", 'write "not = x" in double quotes if it is text'),
+        ("a.ok == “not = x”", 'write "not = x" in double quotes if it is text'),
+    ],
+)
+def test_of_an_expression_on_an_edge_and_under_success_alike(text, hint):
+    quoted = "'" + text.replace("'", "''") + "'"
+    on_edge = hints(edge=f"{{from: {quoted}, to: a.in}}")
+    under_success = hints(document=f"success: {{any_of: [{quoted}]}}")
+
+    assert [found for _, found in on_edge + under_success] == [hint, hint]
+
+
+def test_of_a_reference_in_the_quotes_of_a_word_processor():
+    with pytest.raises(OpeningError) as refused:
+        parse_once(WHOLE.format(node="", edge="", document="").replace("agent:greeter", "“agent:greeter”"), file="x.yaml")
+
+    assert [problem.hint for problem in refused.value.problems] == ['write "agent:greeter", in plain quotes or none']
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("nodes", "each node is an entry of a list: '- id: NAME', with 'use: agent:NAME' below it"),
+        ("edges", "each edge is an entry of a list: '- {from: NODE.PORT, to: NODE.PORT}'"),
+    ],
+)
+def test_of_nodes_and_edges_under_their_names(key, hint):
+    lists = {"nodes": "[{id: a, use: agent:greeter}]", "edges": "[]"} | {key: "{a: {use: agent:greeter}}"}
+    with pytest.raises(OpeningError) as refused:
+        parse_once(f"version: 0\nname: x\nnodes: {lists['nodes']}\nedges: {lists['edges']}\n", file="x.yaml")
+
+    assert [problem.hint for problem in refused.value.problems] == [hint]
