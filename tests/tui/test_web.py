@@ -23,7 +23,7 @@ ROUTES = ["/", "/ws", "/static/js/textual.js", "/download/x", "/nothing"]
 
 
 class Served(TestServer):
-    """A request goes on when its page has gone, as under `agtop --web`: what it waits for, the end of a process, is over when the server is."""
+    """A request goes on when its page has gone, as under `agtop --web`: the process whose end it waits for has ended with the server."""
 
     async def _make_runner(self, **options):
         return await super()._make_runner(**{**options, "handler_cancellation": False})
