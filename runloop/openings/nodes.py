@@ -85,12 +85,8 @@ def parse_use(use: str, section: Section, at: Place) -> tuple[str, str, str | No
         from runloop.nearest import did_you_mean
 
         plain = use.strip().translate(TYPOGRAPHIC)
-        message = f"unknown use prefix '{kind}'"
-        hint = (
-            f'write "{plain}", in plain quotes or none'
-            if plain.startswith(("agent:", "opening:"))
-            else did_you_mean(kind, ("agent", "opening"))
-        )
+        quoted = f'write "{plain}", in plain quotes or none' if plain.startswith(("agent:", "opening:")) else ""
+        message, hint = f"unknown use prefix '{kind}'", quoted or did_you_mean(kind, ("agent", "opening"))
     else:
         name, at_sign, variant = reference.partition("@")
         parts = [("name", name)] + ([("variant", variant)] if at_sign and kind == "agent" else [])
