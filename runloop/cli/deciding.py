@@ -53,7 +53,7 @@ def _facts() -> ShellFacts:
     text = os.environ.get("RUNLOOP_SHELL_FACTS")
     try:
         given = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
         hint = "The shell integration sets and unsets it; `unset RUNLOOP_SHELL_FACTS`."

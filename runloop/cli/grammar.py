@@ -64,7 +64,7 @@ def cached(cache: Path) -> Node:
     """The grammar of this installation, from ``cache`` where that is of the same code; else built, and kept there if that can be."""
     stamp = _stamp()
     file = cache / "completion.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         kept = json.loads(file.read_bytes())
         if kept["stamp"] == stamp:
             found: Node = kept["grammar"]

@@ -150,7 +150,7 @@ def _given(source: str | None) -> dict[str, Any] | None:
         if len(text) > _MOST_FACTS:
             raise _invalid(f"the shell's facts in {source} are larger than {_MOST_FACTS >> 20} MiB", "Give a file with one JSON object.")
         given = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _invalid(f"the shell's facts cannot be read from {source}: {error}", "Give a file with one JSON object.") from None
     if not isinstance(given, dict):
         raise _invalid(f"the shell's facts in {source} are not a JSON object", "See docs/router.md for its members.")

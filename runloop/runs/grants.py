@@ -156,7 +156,7 @@ def _read(path: Path) -> tuple[StandingGrant, ...]:
         return tuple(_grant(each) for each in found["grants"])
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _unreadable(path, "it is no list of grants") from error
 
 
@@ -169,11 +169,12 @@ def _content(path: Path) -> bytes:
 
 
 def _grant(kept: dict[str, Any]) -> StandingGrant:
-    """Raises ValueError, KeyError or TypeError where something is not as it was written."""
+    """Raises ValueError, KeyError, TypeError or OverflowError where something is not as it was written."""
     texts = {name: kept[name] for name in _TEXTS}
     targets, scope = kept["targets"], Scope(kept["scope"])
     if not all(isinstance(text, str) for text in (*texts.values(), *targets)) or not isinstance(targets, list) or scope not in STANDING:
         raise TypeError(kept)
+    "".join((*texts.values(), *targets)).encode()  # half characters can neither be written nor shown
     grant = Grant(scope, texts["action"], texts["agent"], frozenset(targets), texts["opening"], texts["run_id"])
     return StandingGrant(texts["id"], grant, texts["agent_name"], texts["opening_name"], texts["approval_id"], int(kept["given_ms"]))
 

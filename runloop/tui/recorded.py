@@ -32,7 +32,7 @@ def read_record(line: bytes, number: int, name: str) -> Record | None:
         return None
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _wrong(name, number, "it is no JSON") from None
     if not isinstance(found, dict) or found.get("v") != 1:
         raise _wrong(name, number, "it is no run record of version 1")

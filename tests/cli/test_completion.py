@@ -131,7 +131,7 @@ def test_the_grammar_is_kept_and_built_again_when_the_code_or_the_file_is_anothe
     assert grammar.cached(tmp_path / "new") == grammar.cached(tmp_path / "new") == {"commands": {}}
     assert len(built) == 1
     file = tmp_path / "new/completion.json"
-    for broken in ("{", "[]", json.dumps({"stamp": ["another"], "grammar": {}})):
+    for broken in ("{", "[" * 100_000, json.dumps({"stamp": ["another"], "grammar": {}})):
         file.write_text(broken)
         grammar.cached(tmp_path / "new")
     assert len(built) == 4

@@ -61,7 +61,7 @@ def test_what_the_shell_at_the_prompt_knows_is_looked_at(rlp, monkeypatch):
     assert why(rlp, "zz -n 3")["router"]["rule"] == "command:alias"
 
 
-@pytest.mark.parametrize("facts", ["[1]", "{", '{"aliases": 3}'])
+@pytest.mark.parametrize("facts", ["[1]", "{", '{"aliases": 3}', "[" * 100_000])
 def test_facts_that_cannot_be_read_are_said_so(rlp, monkeypatch, facts):
     monkeypatch.setenv("RUNLOOP_SHELL_FACTS", facts)
     code, _, err = rlp("why", "zz -n 3")

@@ -136,7 +136,7 @@ def test_a_wrong_call_says_what_is_wrong_and_ends_with_2(arguments, problem):
     assert "hint:" in ended.stderr
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"alias": {}}'])
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"alias": {}}'])
 def test_facts_that_are_none_are_refused(home, text, capsys):
     file = home / "facts.json"
     file.write_text(text)

@@ -326,7 +326,18 @@ async def test_the_daemon_goes_on_where_the_library_is_missing(kb, settings, mon
     assert following.problem.error.code == "traces.library_missing"
 
 
-@pytest.mark.parametrize("noted", ["", "{", "[]", '{"ledger": "another", "read_to": 7}', '{"ledger": "%s", "read_to": 99}'])
+@pytest.mark.parametrize(
+    "noted",
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"ledger": "%s", "read_to": Infinity}',
+        '{"ledger": "another", "read_to": 7}',
+        '{"ledger": "%s", "read_to": 99}',
+    ],
+)
 async def test_a_note_that_is_not_of_this_ledger_counts_as_none(kb, settings, noted):
     (kb.root / FILE).write_text(noted.replace("%s", kb.ledger.id))
     following = Exporting(kb, settings)

@@ -122,8 +122,11 @@ def test_what_two_processes_give_at_the_same_time_is_both_kept(kept):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"v": 2, "grants": []}', '{"v": 1, "grants": [{}]}', '{"v": 1, "grants": 3}']
-    + [json.dumps({"v": 1, "grants": [{**GIVEN.to_dict(), **wrong}]}) for wrong in ({"scope": "run"}, {"targets": "/a"}, {"agent": 3})],
+    ["", "[]", "{", "[" * 100_000, '{"v": 2, "grants": []}', '{"v": 1, "grants": [{}]}', '{"v": 1, "grants": 3}']
+    + [
+        json.dumps({"v": 1, "grants": [{**GIVEN.to_dict(), **wrong}]})
+        for wrong in ({"scope": "run"}, {"targets": "/a"}, {"agent": 3}, {"given_ms": float("inf")}, {"agent_name": "\ud800"})
+    ],
 )
 def test_a_file_that_is_no_list_of_grants_grants_nothing_and_is_named(kept, text):
     kept.keep(GIVEN)

@@ -60,7 +60,13 @@ async def test_a_file_may_begin_in_the_middle_of_a_run(records):
 
 @pytest.mark.parametrize(
     ("line", "why"),
-    [(b"{", "it is no JSON"), (b"[]", "no run record"), (b'{"v": 2}', "no run record"), (b'{"v": 1, "meta": {}}', "it lacks seq, ts_ms")],
+    [
+        (b"{", "it is no JSON"),
+        (b"[" * 100_000, "it is no JSON"),
+        (b"[]", "no run record"),
+        (b'{"v": 2}', "no run record"),
+        (b'{"v": 1, "meta": {}}', "it lacks seq, ts_ms"),
+    ],
 )
 async def test_a_line_that_is_no_record_is_named(records, line, why):
     data = ndjson(records[:2]) + line + b"\n"

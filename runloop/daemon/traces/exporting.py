@@ -156,7 +156,7 @@ class Exporting:
         try:
             noted = json.loads(self._place.read_text())
             return min(int(noted["read_to"]), head) if noted["ledger"] == self._kb.ledger.id else head
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return head
 
     def _note(self) -> None:
