@@ -197,10 +197,13 @@ class KnowledgeDesk:
     def search(self, words: str) -> Sequence[Hit]:
         """As `rlp search` finds it, by words."""
         from runloop.cli.kb.opened import open_kb
+        from runloop.cli.ledger import has_ledger
         from runloop.cli.times import day
         from runloop.kb.search import Request
         from runloop.tui.ports import Hit
 
+        if not has_ledger():
+            return []
         with open_kb() as kb:
             found = kb.search_for(Request(words, limit=_HITS).checked(), meaning=None)
         return [

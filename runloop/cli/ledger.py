@@ -69,4 +69,4 @@ def require(path: Path) -> None:
     """Raise InvalidInput ``run.no_ledger`` unless the ledger is there."""
     if not os.path.lexists(path):
         message = f"nothing has been recorded yet: there is no {path}"
-        raise InvalidInput(message, code="run.no_ledger", hint="`rlp run OPENING` makes the first record")
+        raise InvalidInput(message, code="run.no_ledger", hint="`rlp run OPENING` or `rlp kb import` makes the first record")

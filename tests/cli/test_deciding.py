@@ -131,6 +131,8 @@ def test_openings_that_are_too_close_are_both_told_and_none_is_taken(rlp, home):
 
 @pytest.mark.parametrize("word", ["zebra", "contact:Nobody At All"])
 def test_what_can_only_be_a_name_is_unknown_and_not_a_line(rlp, word):
+    assert "error[run.no_ledger]" in rlp("why", word)[2]
+    rlp("kb", "remember", "a", "b", "c")
     code, _, err = rlp("why", word)
 
     assert code == 2

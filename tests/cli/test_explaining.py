@@ -35,7 +35,7 @@ def test_last_is_a_run_and_never_the_program_of_that_name(rlp, tmp_path, monkeyp
     (tmp_path / "last").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, err = rlp("why", "last")
-    assert (code, out, "nothing is known of 'last'" in err) == (2, "", True)
+    assert (code, out, "nothing has been recorded yet" in err) == (2, "", True)
 
 
 def test_the_past_is_shown_searched_and_said_when_there_is_none(rlp, twice):

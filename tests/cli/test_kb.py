@@ -79,6 +79,7 @@ def test_a_query_with_more_rows_than_asked_for_says_so(rlp):
 
 
 def test_the_tables_are_listed_with_what_is_masked(rlp):
+    rlp("kb", "remember", "a", "b", "c")
     rows = json.loads(rlp("kb", "tables")[1])
     assert {"table": "contacts", "column": "email", "type": "text", "masked": True} in rows
     assert {"table": "events", "column": "kind", "type": "text", "masked": False} in rows
@@ -166,3 +167,40 @@ def test_the_salt_of_the_settings_goes_into_the_masks(rlp, monkeypatch):
     one = rlp(*query)[1]
     monkeypatch.setenv("RUNLOOP__KB__REDACTION__SALT", "salt")
     assert rlp(*query)[1] != one
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "search x",
+        "kb timeline",
+        "kb facts",
+        "kb poison list",
+        "why x",
+        "why write to Bob about lunch",
+        "kb show x",
+        "kb timeline x",
+        "kb facts --at 1h",
+        "kb query SELECT(1)",
+        "kb export",
+        "kb stats",
+        "kb verify",
+        "kb embed --status",
+        "kb rebuild",
+        "kb poison retry",
+        "kb prune --older-than 90d",
+        "kb forget fact:1",
+        "kb supersede fact:1 x",
+        "forget ada@home.example --dry-run",
+    ],
+)
+def test_where_nothing_was_recorded_a_list_is_empty_all_else_says_so_and_nothing_is_made(rlp, home, words):
+    before = sorted(home.rglob("*"))
+    code, out, err = rlp(*words.split())
+    if words in {"search x", "kb timeline", "kb facts", "kb poison list"}:
+        assert (code, json.loads(out), err) == (0, [], "")
+    elif words.startswith("why write"):
+        assert (code, json.loads(out)["line"]) == (0, "write to Bob about lunch")
+    else:
+        assert (code, out, "error[run.no_ledger]" in err) == (2, "", True)
+    assert sorted(home.rglob("*")) == before

@@ -11,6 +11,7 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.kb.opened import open_kb
+from runloop.cli.ledger import has_ledger
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
 
@@ -82,10 +83,12 @@ def why(
         as_json = output.wants_json(as_json=json, as_table=table or cut)
         form = Format.JSON if as_json else Format.TABLE if cut else Format.TREE
     text = legible(" ".join(entity))
+    if line or (not has_ledger() and _may_be_line(text)):
+        return _explain_line(text, form, style, sought=not line)
     with open_kb() as kb:
-        found = None if line else _named_or_line(kb, text)
+        found = _named_or_line(kb, text)
         if found is None:
-            return _explain_line(text, form, style, sought=not line)
+            return _explain_line(text, form, style, sought=True)
         said = kb.explain(found.key, RunTelling(kb), max_steps=limit)
     if found.note:
         print(f"note: {found.note}", file=sys.stderr)
@@ -115,16 +118,21 @@ def named(kb: KnowledgeBase, entity: str) -> Candidate:
 
 def _named_or_line(kb: KnowledgeBase, text: str) -> Candidate | None:
     """The one entity that is meant; None where nothing is, and the text is a line for the prompt."""
-    from runloop.cli.deciding import is_line
     from runloop.kb.naming import only
     from runloop.runs.unfinished import refuse_imported
 
     found = kb.find(text, Path.cwd())
-    if not found and text != "last" and is_line(text, context.settings()):
+    if not found and _may_be_line(text):
         return None
     if not found:
         refuse_imported(kb, text)
     return only(text, found, kb.redactor.text)
+
+
+def _may_be_line(text: str) -> bool:
+    from runloop.cli.deciding import is_line
+
+    return text != "last" and is_line(text, context.settings())
 
 
 def _explain_line(line: str, form: Format, style: output.TableStyle, *, sought: bool) -> int:

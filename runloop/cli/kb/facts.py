@@ -10,6 +10,7 @@ import typer
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.past import AtOption, opened_at
+from runloop.cli.ledger import has_ledger
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, LinesOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.kb import KnowledgeBase
+    from runloop.kb.facts import Fact
 
 SourceOption = Annotated[list[str] | None, typer.Option("--source", metavar="event:N|FILE:LINE", help="Where it stands; may be repeated.")]
 KeyOption = Annotated[str | None, typer.Option("--key", help="A repeat under the same key adds nothing.")]
@@ -111,20 +113,27 @@ def facts(
     unmasked: UnmaskedOption = None,
 ) -> int:
     """List the facts that hold, oldest first, with who said them."""
-    from runloop.kb.facts import select
-
-    with opened_at(at, unmasked, "kb facts", subject or "all") as kb:
-        meant = [] if subject is None else kb.find(subject, Path.cwd())
-        with kb.reading() as db:
-            found = {each.id: each for each in select(db, subject, ended=ended)}
-            if len(meant) == 1 and not (found and _only_alike(db, subject)):
-                found |= {each.id: each for each in select(db, meant[0].key, ended=ended)}
-        data: list[dict[str, Any]] = [kb.redactor.value(found[number].to_dict()) for number in sorted(found)]
+    data: list[dict[str, Any]] = []
+    if at is not None or has_ledger():
+        with opened_at(at, unmasked, "kb facts", subject or "all") as kb:
+            data = [kb.redactor.value(each.to_dict()) for each in _selected(kb, subject, ended=ended)]
     columns = (*_COLUMNS, "status") if ended else _COLUMNS
     rows = [(*_row(each), each["status"])[: len(columns)] for each in data]
     style = output.TableStyle(max_cols, max_rows, fit=not no_wrap)
     output.print_rows(columns, rows, as_json=json, as_table=table, style=style, empty="no facts", data=data)
     return EXIT_OK
+
+
+def _selected(kb: KnowledgeBase, subject: str | None, *, ended: bool) -> list[Fact]:
+    """The facts under the very words, and those of whoever is called so."""
+    from runloop.kb.facts import select
+
+    meant = [] if subject is None else kb.find(subject, Path.cwd())
+    with kb.reading() as db:
+        found = {each.id: each for each in select(db, subject, ended=ended)}
+        if len(meant) == 1 and not (found and _only_alike(db, subject)):
+            found |= {each.id: each for each in select(db, meant[0].key, ended=ended)}
+    return [found[number] for number in sorted(found)]
 
 
 def _only_alike(db: apsw.Connection, subject: str | None) -> bool:
@@ -141,7 +150,7 @@ def _row(fact: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _propose(kind: str, payload: dict[str, Any], sources: list[str] | None, key: str | None, *, as_json: bool) -> int:
-    with open_kb() as kb:
+    with open_kb(make=kind == "fact.remembered") as kb:
         spans, evidence = _sources(kb, sources or [])
         event_id = _append(kb, kind, {**payload, **({"spans": spans} if spans else {})}, evidence, key)
         others = _also_said(kb, event_id)

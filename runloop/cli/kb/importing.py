@@ -66,7 +66,7 @@ def _importer(*, encoded: bool = True) -> Callable[[Callable[..., ImportReport]]
         own = [each.replace(annotation=hints[each.name]) for each in signature(take).parameters.values() if each.name != "taking"]
 
         def command(**given: Any) -> int:
-            with open_kb() as kb:
+            with open_kb(make=True) as kb:
                 report = take(_taking(kb, given), **{each.name: given[each.name] for each in own})
             return _report(report, json=given["json"], table=given["table"])
 

@@ -11,6 +11,7 @@ from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
+from runloop.cli.ledger import has_ledger
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_FAILED, EXIT_OK
 
@@ -56,8 +57,10 @@ def list_poison(
     no_wrap: NoWrapOption = False,
 ) -> int:
     """List the events that could not be applied, and why. They are in the ledger, and nothing else waits for them."""
-    with open_kb() as kb:
-        found = _problems(kb)
+    found: list[dict[str, Any]] = []
+    if has_ledger():
+        with open_kb() as kb:
+            found = _problems(kb)
     style = output.TableStyle(max_cols, max_rows, fit=not no_wrap)
     rows = [(f"event:{each['event_id']}", each["kind"], each["error"]) for each in found]
     output.print_rows(_COLUMNS, rows, as_json=json, as_table=table, style=style, empty="nothing was set aside", data=found)

@@ -10,6 +10,7 @@ import typer
 
 from runloop.cli import context, masking, output
 from runloop.cli.kb.past import AtOption, opened_at
+from runloop.cli.ledger import has_ledger
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import day, moment
@@ -48,14 +49,16 @@ def search(
     unmasked: UnmaskedOption = None,
 ) -> int:
     """Search everything that is known, best first; addresses, numbers and keys masked. docs/search.md has the language and the order."""
-    from runloop.kb.search import Request
+    from runloop.kb.search import Found, Request
 
     now = time.time_ns() // 1_000_000
     query = legible(" ".join(words))
     times = (moment(since, now, "--since"), moment(until, now, "--until"))
     request = Request(query, None if kind is None else tuple(kind), *times, limit).checked()
-    with opened_at(at, unmasked, "search", query) as kb:
-        found = kb.search_for(request, meaning=None if exact else _meaning())
+    found = Found([])
+    if at is not None or has_ledger():
+        with opened_at(at, unmasked, "search", query) as kb:
+            found = kb.search_for(request, meaning=None if exact else _meaning())
     for remark in found.remarks:
         output.print_warning("kb.query_remark", f"{remark.message} (character {remark.at + 1} of {fitted(query, _MOST_SHOWN)!r})")
     _tell(found.vectors)

@@ -11,13 +11,14 @@ from runloop.cli import output
 from runloop.cli.kb.drawing import short_path
 from runloop.cli.kb.explaining import EntityArgument, named
 from runloop.cli.kb.past import AtOption, opened_at
+from runloop.cli.ledger import has_ledger
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, NoWrapOption, TableOption
 from runloop.cli.times import date_clock, moment
 from runloop.errors import EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from runloop.kb.timeline import Entry
 
@@ -68,8 +69,11 @@ def timeline(
 
     now = time.time_ns() // 1_000_000
     span = Span(moment(since, now, "--since"), moment(until, now, "--until"), limit=limit, detail=everything)
-    with opened_at(None) as kb:
-        found, more = kb.timeline(None if entity is None else named(kb, entity).key, span)
+    found: Sequence[Entry] = ()
+    more = False
+    if entity is not None or has_ledger():
+        with opened_at(None) as kb:
+            found, more = kb.timeline(None if entity is None else named(kb, entity).key, span)
     if output.wants_json(as_json=json, as_table=table):
         output.print_json([entry.to_dict() for entry in found])
         return EXIT_OK
