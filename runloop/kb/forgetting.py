@@ -84,13 +84,13 @@ class Forgetting:
 
 
 class Texts:
-    """What to look for, as whole words, whatever the case of the letters."""
+    """What to look for, as whole words, whatever the case of the letters; an address not as a part of a longer one, which is another's."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
         split = (_plain(text).replace(",", ", ").split() for text in self.texts)
         words = [r"\s+".join(map(re.escape, each)).replace(r",\s+", r",\s*") for each in split]
-        self._pattern = re.compile("|".join(rf"(?<!\w){word}(?!\w)" for word in words), re.IGNORECASE)
+        self._pattern = re.compile("|".join(map(_bounded, words)), re.IGNORECASE)
         self.blobs: frozenset[str] = frozenset()
         """The names of blobs that mention them: to name one is to mention them."""
         self._hints = [max(re.findall(r"\w+", _plain(text).casefold()) or [""], key=len) for text in self.texts]
@@ -107,6 +107,11 @@ class Texts:
     def take_out(self, text: str) -> str:
         """The text, or what stands for one that mentions them."""
         return TAKEN_OUT if text in self.blobs or self._pattern.search(_plain(text)) else text
+
+
+def _bounded(word: str) -> str:
+    """The expression, where no letter stands before or behind it; of an address, nor more of one: `ada@x.de` is not in `j.ada@x.de.vu`."""
+    return rf"(?<!\w)(?<!\w[.+'-]){word}(?![.-]?\w)" if "@" in word or "://" in word else rf"(?<!\w){word}(?!\w)"
 
 
 def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callable[[int], None] = lambda _done: None) -> Forgetting:
@@ -144,6 +149,14 @@ def holding(files: Iterable[Path], texts: Iterable[str]) -> list[Path]:
     """The files in which one of the texts stands as it is written, or in small letters."""
     wanted = [form.encode() for text in texts for form in dict.fromkeys((text, text.lower()))]
     return [path for path in files if _holds(path, wanted)]
+
+
+def stands(kb: KnowledgeBase, text: str) -> bool:
+    """Whether the ledger still has it, as a part of other words: in the bytes of its files it cannot be told from a copy that was left."""
+    with kb.ledger.reading() as db:
+        places = (("events", "payload_json"), ("blobs", "data"))
+        sql = "SELECT 1 FROM {} WHERE instr({}, ?1) OR instr({}, ?2) LIMIT 1"
+        return any(db.execute(sql.format(table, *[column] * 2), (text, text.lower())).get is not None for table, column in places)
 
 
 def _holds(path: Path, wanted: Iterable[bytes]) -> bool:

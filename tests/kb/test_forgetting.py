@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runloop.errors import InvalidInput
 from runloop.events import NewEvent, run_event
@@ -257,6 +261,27 @@ def test_a_name_that_no_contact_has_is_looked_for_with_either_part_first(said, w
 def test_texts_that_are_also_given_are_looked_for(kb, contact):
     kb.ledger.append([contact(ADA, ADDRESS), passage("The Countess was here")])
     assert found(forgetting.plan(kb, ADA, ["the countess"]))[-1] == ("note.imported", "erase")
+
+
+AROUND = st.text("aJé7_.+-' \n,<>:/=", max_size=5)
+
+
+@given(AROUND, AROUND)
+def test_an_address_is_found_as_who_reads_it_sees_where_it_begins_and_ends(before, after):
+    text = f"{before}ada@x.de{after}"
+    seen = re.findall(r"(?:\w+[.+'-])*\w+@\w+(?:[.-]\w+)*", text)
+    assert forgetting.Texts(["Ada@X.de"]).are_in([text]) == (seen == ["ada@x.de"])
+
+
+def test_people_whose_addresses_and_names_have_theirs_in_them_are_not_forgotten(kb, contact):
+    others = ("john.smith@uni.example", "smith@uni.example.uk", "j-smith@uni.example")
+    kb.ledger.append([contact("Jo Smith", "smith@uni.example", ts_ms=1), *(contact("Jo Smithson", each, ts_ms=2) for each in others)])
+    kb.ledger.append([passage(f"Ask {each}", path=f"/{each}") for each in (*others, "smith@uni.example")])
+    kb.sync()
+    plan = forgetting.plan(kb, "smith@uni.example")
+    assert [mention.event_id for mention in plan.mentions] == [1, 8]
+    forgetting.carry_out(kb, plan)
+    assert [text for text in plan.texts if forgetting.stands(kb, text)] == ["smith@uni.example", "Jo Smith"]
 
 
 def test_files_that_hold_a_text_are_found_and_empty_or_missing_ones_do_no_harm(tmp_path):

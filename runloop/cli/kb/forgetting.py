@@ -114,7 +114,8 @@ def _may_be(path: Path) -> bool:
 
 
 def _remains(kb: KnowledgeBase, found: Forgetting) -> list[str]:
-    from runloop.kb.forgetting import holding
+    from runloop.kb.forgetting import holding, stands
 
+    texts = [text for text in found.texts if not text.startswith("contact:") and not stands(kb, text)]
     looked: list[Path] = [path for path in sorted(kb.root.glob("*.sqlite*")) if path.is_file()]
-    return [path.name for path in holding(looked, [text for text in found.texts if not text.startswith("contact:")])]
+    return [path.name for path in holding(looked, texts)]
