@@ -66,8 +66,12 @@ def spaced(text: str) -> str:
     """The text as the index takes its words: without accents, and blanks around every character of a script that writes without them."""
     if text.isascii() and "\0" not in text:
         return text
-    plain = _ACCENTS.sub("", unicodedata.normalize("NFD", _PRIVATE.sub(" ", text))).translate(_LETTERS)
-    return _ONE_UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", plain))
+    return _ONE_UNSPACED.sub(r" \1 ", unaccented(_PRIVATE.sub(" ", text)))
+
+
+def unaccented(text: str) -> str:
+    """The text in its letters without accents, as people write it who have no others."""
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)).translate(_LETTERS))
 
 
 def put_artifact(db: Tables, event: StoredEvent, data: Any, sha256: str | None, run_id: str | None, sources: Sequence[Any]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.events import InvalidEvent, current, is_erased, is_run_record, parse
-from runloop.kb.derived import contact_key
+from runloop.kb.derived import contact_key, unaccented
 from runloop.kb.erasing import KIND, Erasure, Left, is_archived, without_texts
 from runloop.kb.fact_projections import NAMING
 from runloop.kb.people import find_people, load_person
@@ -50,6 +50,7 @@ _ABOUT = {
 }
 _SHORTEST_NUMBER = 7  # digits of a telephone number that is looked for: fewer stand everywhere
 _TITLES = re.compile(r"^(?:[^\W\d_]{2,}\.\s+)+|,.*$")  # before a name, and what stands behind it
+_UNSEEN = re.compile("[\xad\u200b-\u200f\u2060\ufeff]")
 _SHORTEST_NAME = 4  # letters of a name of one word; a shorter one is a part of too many others
 
 
@@ -84,7 +85,7 @@ class Forgetting:
 
 
 class Texts:
-    """What to look for, as whole words, whatever the case of the letters; an address not as a part of a longer one, which is another's."""
+    """What to look for, as whole words, in any case, with or without accents; no address as a part of a longer one, which is another's."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
@@ -392,4 +393,5 @@ def _walk(value: Any) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """The text as it reads: without accents, as in search, widths of letters, and signs that are not seen."""
+    return text if text.isascii() else unaccented(_UNSEEN.sub("", unicodedata.normalize("NFKC", text)))

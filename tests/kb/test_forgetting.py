@@ -273,6 +273,16 @@ def test_an_address_is_found_as_who_reads_it_sees_where_it_begins_and_ends(befor
     assert forgetting.Texts(["Ada@X.de"]).are_in([text]) == (seen == ["ada@x.de"])
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["Zoë Łys", "ZOE\u0308 ŁYS", "Zoe Lys", "zoë  lys", "Zoë\u00a0Łys", "Zo\xadë Ły\u200bs", "\uff3a\uff4f\uff45 Lys", "Zoë\nŁys"],
+)
+def test_a_name_is_found_however_its_letters_are_written(written):
+    texts = forgetting.Texts(["Zoë Łys"])
+    assert (texts.may_be_in(written), texts.are_in({"text": written}), texts.take_out(f"- {written}!")) == (True, True, "[erased]")
+    assert forgetting.Texts([written]).are_in([f"({each})" for each in ("Zoë Łys", "Zoe Lys")])
+
+
 def test_people_whose_addresses_and_names_have_theirs_in_them_are_not_forgotten(kb, contact):
     others = ("john.smith@uni.example", "smith@uni.example.uk", "j-smith@uni.example")
     kb.ledger.append([contact("Jo Smith", "smith@uni.example", ts_ms=1), *(contact("Jo Smithson", each, ts_ms=2) for each in others)])
