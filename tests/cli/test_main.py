@@ -495,6 +495,7 @@ def test_an_error_that_nobody_reads_ends_as_a_broken_pipe_does(words, tmp_path):
 
 def test_a_remark_that_cannot_be_written_ends_no_work(tmp_path):
     env = {**os.environ, "HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}
+    subprocess.run([*RLP, "kb", "remember", "a", "b", "c"], capture_output=True, env=env, check=True)
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*RLP, "kb", "export"], stdout=subprocess.PIPE, stderr=full, env=env, check=False)
         refused = subprocess.run([*RLP, "nosuch"], stdout=subprocess.PIPE, stderr=full, env=env, check=False)

@@ -58,6 +58,7 @@ def test_a_trace_without_end_is_refused(rlp, tmp_path, monkeypatch):
 
 
 def test_what_is_no_file_is_written_into_or_refused_and_never_replaced(rlp, tmp_path):
+    rlp("kb", "remember", "a", "b", "c")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with os.fdopen(os.open(pipe, os.O_RDWR), "rb", buffering=0) as held:
@@ -68,6 +69,7 @@ def test_what_is_no_file_is_written_into_or_refused_and_never_replaced(rlp, tmp_
 
 
 def test_an_export_goes_where_a_link_leads_and_the_link_stays(rlp, tmp_path):
+    rlp("kb", "remember", "a", "b", "c")
     (tmp_path / "link").symlink_to("real")
     assert rlp("kb", "export", "-o", tmp_path / "link")[0] == 0
     assert ((tmp_path / "link").is_symlink(), (tmp_path / "real").is_file()) == (True, True)
