@@ -494,6 +494,25 @@ async def test_an_error_status_is_an_answer(fetch, site, make_ctx, crossing):
     assert (result["status"], result["body"]) == (503, "so be it")
 
 
+@pytest.mark.parametrize(("given", "sent"), [(" a b ", "a b"), ("\ta\tb", "a\tb"), (" ", "")])
+async def test_a_header_is_shown_as_it_goes_out_without_the_white_space_around_it(given, sent, fetch, site, make_ctx):
+    ctx = make_ctx(net("site.test"))
+    prepared = fetch.prepare({"url": f"http://site.test:{site.port}/echo", "method": "POST", "headers": {"X-A": given}}, ctx)
+    outcome = await fetch.perform(prepared, ctx)
+
+    assert prepared.what.endswith(f"\nX-A: {sent}")
+    assert (outcome.result["status"], site.requests()[0]["headers"]["X-A"]) == (200, sent)
+
+
+async def test_a_secret_that_ends_in_white_space_is_said_to_fit_no_header(make_ctx, refusal):
+    handles = SecretHandles(SecretStore([Drawer(token="ends in a blank ")]), lambda _name: None)
+    ctx = make_ctx(net("site.test", secrets=["token"]))
+    args = {"url": "http://site.test/", "method": "POST", "headers": {"X-Key": handles.issue(ctx.run_id, "token")}}
+    error = await refusal(HttpFetch(handles, resolver=loopback), args, ctx)
+
+    assert (error.code, error.outcome_unknown) == ("http.secret_unusable", False)
+
+
 async def test_several_cookies_are_lines_and_other_headers_are_joined_by_commas(fetch, site, make_ctx, crossing):
     url = f"http://site.test:{site.port}/cookies"
     headers = (await crossing(fetch, {"url": url}, make_ctx(net("site.test")))).result["headers"]

@@ -243,7 +243,7 @@ def _cut(received: bytes, max_bytes: int, values: Mapping[str, str]) -> bytes:
 
 def _filled(value: str, values: Mapping[str, str]) -> str:
     filled = substitute(value, values)
-    if not (filled.isascii() and filled.isprintable()):
+    if not (filled.isascii() and filled.replace("\t", " ").isprintable() and filled == filled.strip()):
         raise _unavailable("http.secret_unusable", "a secret holds characters that no header can carry", "store the secret again")
     return filled
 

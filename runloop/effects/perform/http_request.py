@@ -148,10 +148,11 @@ def _canonical(url: str, target: Target) -> str:
 
 
 def _header(name: str, value: str) -> str:
+    """The value as it goes out: white space around it is no part of it (RFC 9110 5.5)."""
     if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
         raise invalid(
             f"{name[:80]!r} is not a header that can be sent", key=f"headers.{name[:80]}", hint="use printable ASCII", code="http.header"
         )
     if name.lower() in _DENIED:
         raise invalid(f"the header {name} is the host's to set", key=f"headers.{name}", hint="leave it out", code="http.header_denied")
-    return value
+    return value.strip(" \t")
