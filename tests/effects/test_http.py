@@ -1,14 +1,17 @@
 """http.fetch reaches the hosts it was granted, at addresses that were checked, and nothing else."""
 
 import asyncio
+import base64
+import html
 import json
 import ssl
+from urllib.parse import quote, quote_plus
 
 import httpx2
 import pytest
 
 from runloop.effects.perform.http import HttpFetch
-from runloop.effects.perform.secrets import SecretHandles, SecretStore, handle_of
+from runloop.effects.perform.secrets import SecretHandles, SecretStore, handle_of, hide
 from runloop.effects.types import CallError, CallErrorKind, EffectClass
 from runloop.policy import Capabilities
 from runloop.policy.net import NetGrants
@@ -377,6 +380,76 @@ async def test_an_answer_is_read_on_behind_its_cut_until_the_longest_secret_woul
     assert (outcome.result["body"], outcome.result["truncated"]) == (begin, True)
 
 
+ODD = 'pa/ss"w\\o rd&+1'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ODD,
+        json.dumps(ODD)[1:-1],
+        json.dumps(ODD)[1:-1].replace("/", "\\/"),
+        quote(ODD, safe=""),
+        quote(ODD),
+        quote_plus(ODD),
+        "pa%2fss%22w%5co%20rd%26%2b1",
+        "pa/ss%22w\\o%20rd&+1",
+        html.escape(ODD),
+        base64.b64encode(ODD.encode()).decode().rstrip("="),
+        ODD.encode().hex(),
+        ODD.encode().hex().upper(),
+    ],
+)
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "UTF-16-BE", "cp037"])
+async def test_a_secret_that_a_server_sends_back_is_a_handle_however_it_writes_it(written, charset, make_ctx, crossing):
+    handles = SecretHandles(SecretStore([Drawer(token=ODD)]), lambda _name: ("site.test",))
+    ctx = make_ctx(net("site.test", secrets=["token"]))
+    handle = handles.issue(ctx.run_id, "token")
+    body = f"it was {written}.".encode(charset)
+
+    async def converse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset={charset}\r\nX-Said: {written}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        writer.close()
+
+    async with await asyncio.start_server(converse, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        args = {"url": f"http://site.test:{port}/", "headers": {"X-Key": handle}}
+        whole = (await crossing(HttpFetch(handles, resolver=loopback), args, ctx)).result
+        cut = (
+            await crossing(HttpFetch(handles, resolver=loopback), args | {"max_bytes": len(body) - len(".".encode(charset)) - 2}, ctx)
+        ).result
+
+    assert (whole["body"], whole["headers"]["x-said"]) == (f"it was {handle}.", handle)
+    assert (cut["body"], cut["truncated"]) == ("it was ", True)
+
+
+@pytest.mark.parametrize("where", ["/next", "http://other.test/next"])
+@pytest.mark.parametrize("written", [ODD, quote(ODD, safe=""), quote(ODD)])
+async def test_a_redirect_that_names_the_secret_is_not_followed_and_not_quoted(where, written, make_ctx, refusal):
+    handles = SecretHandles(SecretStore([Drawer(token=ODD)]), lambda _name: ("site.test",))
+    ctx = make_ctx(net("site.test", secrets=["token"]))
+
+    async def converse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: {where}?key={written}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(converse, "127.0.0.1", 0) as listening:
+        args = {
+            "url": f"http://site.test:{listening.sockets[0].getsockname()[1]}/",
+            "headers": {"X-Key": handles.issue(ctx.run_id, "token")},
+        }
+        error = await refusal(HttpFetch(handles, resolver=loopback), args, ctx)
+
+    assert (error.code, error.message) == ("http.secret_in_url", "site.test redirects to an address with a secret in it, which it was sent")
+
+
+async def test_a_short_secret_is_only_looked_for_as_it_is(make_ctx):
+    assert hide("ab 6162 YWI", {"H": "ab"}) == "H 6162 YWI"
+
+
 async def test_a_secret_is_not_sent_to_a_host_it_is_not_for(handles, make_ctx, refusal):
     ctx = make_ctx(net("other.test", secrets={"token"}))
     handle = handles.issue(ctx.run_id, "token")
@@ -505,7 +578,7 @@ async def test_a_header_is_shown_as_it_goes_out_without_the_white_space_around_i
 
 
 async def test_a_secret_that_ends_in_white_space_is_said_to_fit_no_header(make_ctx, refusal):
-    handles = SecretHandles(SecretStore([Drawer(token="ends in a blank ")]), lambda _name: None)
+    handles = SecretHandles(SecretStore([Drawer(token="ends in a blank ")]), lambda _name: ("site.test",))
     ctx = make_ctx(net("site.test", secrets=["token"]))
     args = {"url": "http://site.test/", "method": "POST", "headers": {"X-Key": handles.issue(ctx.run_id, "token")}}
     error = await refusal(HttpFetch(handles, resolver=loopback), args, ctx)

@@ -7,6 +7,7 @@ import base64
 import codecs
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from runloop import __version__
 from runloop.authorities import AUTHORITY_HINT, authorities, of_tls
 from runloop.dataclass import dataclass
 from runloop.effects.perform.http_request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_MS, HttpRequest, build, redirected
-from runloop.effects.perform.secrets import SecretHandles, hide, substitute
+from runloop.effects.perform.secrets import SecretHandles, echoes, hide, substitute
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.policy.net import embedded_ipv4
 
@@ -31,6 +32,8 @@ CONNECT_TIMEOUT_S = 10.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "utf-7"})
 """Codecs of Python that are no character sets of texts; to decode a megabyte of the second takes half a minute."""
+_WIDEST = 4
+"""Bytes of a character in the widest encoding."""
 # Link-local addresses name this machine's own network and a cloud's metadata service: no policy file opens them.
 _LINK_LOCAL = (ip_network("169.254.0.0/16"), ip_network("fe80::/10"), ip_network("fd00:ec2::/32"))
 
@@ -203,18 +206,19 @@ async def _receive(response: httpx2.Response, request: HttpRequest, values: Mapp
             outcome_unknown=not request.is_read,
         )
     location = response.headers.get("location") if response.status_code in _REDIRECTS else None
-    enough = max_bytes + max((len(value.encode()) for value in values.values()), default=0)
+    headers = {name.lower(): hide(value, values) for name, value in response.headers.items()}
+    enough = max_bytes + _WIDEST * max((len(form) for form, _ in echoes(values)), default=0)
     received = bytearray()
     if location is None or not request.is_read:
         async for part in response.aiter_raw(65_536):
             received += part
             if len(received) > enough:
                 break
-    headers = {name.lower(): hide(value, values) for name, value in response.headers.items()}
     if "set-cookie" in headers:  # the one header whose values hold commas and may not be joined by them (RFC 9110 5.3): lines
         headers["set-cookie"] = hide("\n".join(response.headers.get_list("set-cookie")), values)
     truncated = len(received) > max_bytes
-    return _Received(response.status_code, headers, _cut(bytes(received), max_bytes, values), truncated, location)
+    secrets = _encoded(values, _charset(headers), bytes(received[:4]))
+    return _Received(response.status_code, headers, _cut(bytes(received), max_bytes, secrets), truncated, location and headers["location"])
 
 
 def _is_link_local(address: str) -> bool:
@@ -224,19 +228,30 @@ def _is_link_local(address: str) -> bool:
     return any(each in network for each in (ip, embedded) if each is not None for network in _LINK_LOCAL)
 
 
-def _cut(received: bytes, max_bytes: int, values: Mapping[str, str]) -> bytes:
+def _encoded(values: Mapping[str, str], charset: str, beginning: bytes) -> dict[bytes, bytes]:
+    """What secrets look like in a body that begins so, as bytes, and their handles; the longest first."""
+    if charset in {"utf-16", "utf-32"}:
+        charset += "-be" if beginning.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) else "-le"
+    found: dict[bytes, bytes] = {}
+    for form, handle in echoes(values):
+        for codec in ("utf-8", charset):
+            with suppress(UnicodeError, LookupError):  # not every codec is one of texts
+                found[form.encode(codec)] = handle.encode(codec)
+    return dict(sorted(found.items(), key=lambda item: -len(item[0])))
+
+
+def _cut(received: bytes, max_bytes: int, secrets: Mapping[bytes, bytes]) -> bytes:
     """At most ``max_bytes``, with every secret that was sent back as its handle.
 
     A cut never goes through a secret: a guest that chooses the cut could otherwise read it letter by letter.
     """
-    secrets = {handle.encode(): value.encode() for handle, value in values.items()}
     cut = min(max_bytes, len(received))
-    for value in secrets.values():
+    for value in secrets:
         straddling = received.find(value, max(0, cut - len(value) + 1), cut + len(value) - 1)
         if straddling != -1 and straddling < cut:
             cut = straddling
     kept = received[:cut]
-    for handle, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
+    for value, handle in secrets.items():
         kept = kept.replace(value, handle)
     return kept
 
@@ -268,14 +283,21 @@ def _codec(charset: str) -> str:
         return ""
 
 
-def _text(received: _Received) -> str | None:
-    """The body as text under its declared character set, without a byte-order mark; None where it is not text."""
+def _charset(headers: Mapping[str, str]) -> str:
+    """The codec of the declared character set, UTF-8 where none is; empty where it is none of texts."""
     charset = "utf-8"
-    for parameter in received.headers.get("content-type", "").split(";")[1:]:
+    for parameter in headers.get("content-type", "").split(";")[1:]:
         name, _, value = parameter.strip().partition("=")
         if name.lower() == "charset":
             charset = value.strip("\"' ")[:40]
-    if _codec(charset) in _NO_CHARSETS:
+    found = _codec(charset)
+    return "" if found in _NO_CHARSETS else found
+
+
+def _text(received: _Received) -> str | None:
+    """The body as text under its declared character set, without a byte-order mark; None where it is not text."""
+    charset = _charset(received.headers)
+    if not charset:
         return None
     for cut in range(4 if received.truncated else 1):  # a cap may have split a character
         try:

@@ -108,6 +108,9 @@ def redirected(request: HttpRequest, location: str, ctx: CallContext, handles: S
             code="http.redirect_too_long",
             hint="the server is at fault",
         )
+    if HANDLE.search(url):
+        message = f"{request.target.host} redirects to an address with a secret in it, which it was sent"
+        raise invalid(message, key="url", hint="the server is at fault: addresses end up in logs", code="http.secret_in_url")
     if denial := ctx.caps.check_net(url):
         message = f"{request.target.host} redirects: {denial.message}"
         raise CallError(CallErrorKind.DENIED, message, code=denial.code, hint=denial.hint, denial=denial)
@@ -115,8 +118,6 @@ def redirected(request: HttpRequest, location: str, ctx: CallContext, handles: S
     if target == request.target:
         return replace(request, url=_canonical(url, target))
     headers = tuple((name, value) for name, value in request.headers if name.lower() not in _SAME_ORIGIN_ONLY and not HANDLE.search(value))
-    if HANDLE.search(url):
-        raise invalid("the redirect carries a secret's handle", key="url", hint="the server is at fault", code="http.secret_in_url")
     text = "\n".join(value for _, value in headers)
     return replace(request, url=_canonical(url, target), target=target, headers=headers, secrets=tuple(handles.names_in(text, ctx)))
 

@@ -182,6 +182,9 @@ class SecretStore:
         return None
 
 
+_LONG_ENOUGH: Final = 6
+_KEPT_IN_QUERIES: Final = "!$&'()*+,/:;=?@[\\]^|~"  # by browsers and the servers that follow them (WHATWG URL, query percent-encode set)
+_ESCAPED: Final = re.compile("%[0-9A-F]{2}")
 _PLACES: Final = ("keyring", "environment", "file")
 _PROVIDERS: Final = {"auto": _PLACES, "keyring": ("keyring",), "env": ("environment",), "file": ("file",)}
 
@@ -287,10 +290,39 @@ def substitute(text: str, values: Mapping[str, str]) -> str:
     return HANDLE.sub(lambda found: values.get(found[0], found[0]), text)
 
 
+def echoes(values: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each value, as it is and as servers write what they were sent, with its handle; the longest first.
+
+    A short value is only looked for as it is: its other forms stand in many a text.
+    """
+    import html
+    import json
+    from urllib.parse import quote, quote_plus
+
+    forms: dict[str, str] = {}
+    for handle, value in values.items():
+        raw, in_json, told = value.encode(), json.dumps(value)[1:-1], [value]
+        if len(value) >= _LONG_ENOUGH:
+            quoted = [
+                quote(value, safe=""),
+                quote(value),
+                quote(value, safe=_KEPT_IN_QUERIES),
+                quote_plus(value),
+                quote(value, safe="!*'()"),
+            ]
+            told += [*quoted, *(_ESCAPED.sub(lambda found: found[0].lower(), each) for each in quoted)]
+            told += [in_json, in_json.replace("/", "\\/"), json.dumps(value, ensure_ascii=False)[1:-1], html.escape(value)]
+            told += [html.escape(value, quote=False), raw.hex(), raw.hex().upper()]
+            told += [encode(raw).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)]
+        for form in told:
+            forms.setdefault(form, handle)
+    return sorted(forms.items(), key=lambda item: -len(item[0]))
+
+
 def hide(text: str, values: Mapping[str, str]) -> str:
     """The text with each value replaced by its handle, longest first, for what comes back from outside."""
-    for handle, value in sorted(values.items(), key=lambda item: -len(item[1])):
-        text = text.replace(value, handle)
+    for form, handle in echoes(values):
+        text = text.replace(form, handle)
     return text
 
 
