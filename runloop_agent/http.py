@@ -10,7 +10,24 @@ from runloop_agent._calls import call
 from runloop_agent._records import record
 from runloop_agent.emit import log
 
-__all__ = ["Response", "fetch"]
+__all__ = ["Headers", "Response", "fetch"]
+
+
+class Headers(dict[str, str]):
+    """The fields of an answer, in small letters, and found by their names in any."""
+
+    def __init__(self, *given: Any, **named: str) -> None:
+        super().__init__((name.lower(), value) for name, value in dict(*given, **named).items())
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The field's value, or ``default``."""
+        return super().get(name.lower(), default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +39,14 @@ class Response:
     """
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=Headers)
     body: str = ""
     url: str = ""
     encoding: str = "text"
     truncated: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "headers", Headers(self.headers))
 
     def __str__(self) -> str:
         return self.body

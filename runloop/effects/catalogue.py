@@ -131,7 +131,8 @@ _TABLE = (
             headers={"type": "object", "additionalProperties": _text(8192), "maxProperties": 64}, body=_text(),
             timeout_ms=_int(1, 300_000, 30_000), max_bytes=_int(1, MAX_ARGS_BYTES, 1_048_576),
         ),
-        "status, headers (of several set-cookie each is a line), body, encoding (text or base64), url, truncated", actions=("http.send",),
+        "status, headers (names in small letters; of several set-cookie each is a line), body, encoding (text or base64), url, truncated",
+        actions=("http.send",),
     ),
     Effect(
         "files.read", _R, "fs",

@@ -21,6 +21,21 @@ HINTS: Final = {
 NO_STDIN: Final = "the agent read standard input (descriptor 0), which an agent does not have"
 """What is said where it was read by its number; ``sys.stdin`` is empty."""
 _NO_PROCESS: Final = "fork|forkpty|system|posix_spawnp?|exec\\w+|kill|killpg|waitpid"
+CALLS: Final = {
+    "ask": "person",
+    "checkpoint": "mark",
+    "emit": "artifact, log, progress",
+    "exec": "run",
+    "files": "list, read, write",
+    "http": "fetch, with method= for other requests than GET",
+    "kb": "get, propose, query, search",
+    "mail": "send",
+    "model": "complete, embed",
+    "secrets": "handle",
+    "spawn": "agent, opening",
+    "timer": "sleep",
+}
+"""What can be called, by the module of ``runloop_agent``."""
 _NO_HOME: Final = r"\nRuntimeError: Could not determine home directory"
 _NO_USER: Final = r"\nOSError: No username set in the environment"
 _SAID: Final = (
@@ -82,6 +97,10 @@ _SAID: Final = (
         "give the agent what it needs under `with` or over an edge: a parameter of its function; runloop_agent.ask asks a person",
     ),
     (r"\nEOFError(?:: EOF when reading a line)?$", "nobody types into an agent; use runloop_agent.ask.person"),
+    *(
+        (rf"\nAttributeError: module 'runloop_agent\.{module}' has no attribute ", f"runloop_agent.{module} has {calls}: docs/effects.md")
+        for module, calls in CALLS.items()
+    ),
     (_NO_HOME, "an agent has no environment, and so no home; paths of runloop_agent.files may begin with ~/"),
     (
         rf'  File "<frozen os>", line \d+, in (?:__getitem__|__delitem__)\nKeyError: |{_NO_USER}',

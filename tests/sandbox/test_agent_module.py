@@ -156,3 +156,19 @@ def test_neither_the_module_nor_the_sandbox_package_loads_anything_heavy():
 def test_a_wait_that_is_no_length_of_time_is_refused(seconds):
     with pytest.raises(ValueError, match="sleep length"):
         timer.sleep(seconds)
+
+
+def test_a_field_of_an_answer_is_found_by_its_name_in_any_case():
+    with answering({"http.fetch": {"status": 429, "headers": {"Retry-After": "3", "content-type": "text/plain"}}}):
+        found = http.fetch("https://a.example").headers
+
+    assert found == {"retry-after": "3", "content-type": "text/plain"}
+    assert [found["Retry-After"], found.get("RETRY-AFTER"), "Content-Type" in found, found.get("Etag", "-"), 7 in found] == [
+        "3",
+        "3",
+        True,
+        "-",
+        False,
+    ]
+    with pytest.raises(KeyError):
+        found["etag"]

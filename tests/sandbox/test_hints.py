@@ -8,9 +8,10 @@ import pytest
 import wasmtime
 
 from runloop.bundles.manifest import _LIMIT_KEYS
+from runloop.effects.catalogue import CATALOGUE
 from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import accepted, checked, trapped
-from runloop.sandbox.remedies import HINTS, hint_of, place_of
+from runloop.sandbox.remedies import CALLS, HINTS, hint_of, place_of
 from runloop.sandbox.said import Said
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError
 
@@ -208,3 +209,11 @@ async def test_what_ends_an_agent_on_the_way_is_answered_with_what_to_write(does
 
     assert failed.value.hint.startswith(("where a package", "an agent ends")) == bool(hint)
     assert hint in failed.value.hint
+
+
+def test_a_call_that_is_not_there_is_answered_with_those_that_are():
+    message = "Traceback (most recent call last):\nAttributeError: module 'runloop_agent.http' has no attribute 'get'"
+
+    assert hint_of("guest.exception", message) == "runloop_agent.http has fetch, with method= for other requests than GET: docs/effects.md"
+    named = {f"{module}.{call}" for module, calls in CALLS.items() for call in calls.partition(", with")[0].split(", ")}
+    assert named == set(CATALOGUE) - {"time.now", "random.bytes"}
