@@ -46,9 +46,10 @@ _NOTES = """\
 Some calls change class with their arguments: `http.fetch` is a read for GET and HEAD, `exec.run` is a read for a command that policy
 lists as read-only, and `mail.send` is the action `mail.outbox` (reversible, nothing leaves the machine) until SMTP is configured.
 
-What `http.fetch` gets is text under the character set that the answer declares, else UTF-8, and base64 where it is neither; it follows
-at most 5 redirects, refuses compressed answers, and uses no proxy: it goes to the address that was checked. Certificates count whose
-authority is one of the system's, or of `SSL_CERT_FILE` and `SSL_CERT_DIR` in the environment of the daemon.
+In Python a field of the `headers` of an answer is found by its name in any case. What `http.fetch` gets is text under the character
+set that the answer declares, else UTF-8, and base64 where it is neither; it follows at most 5 redirects, refuses compressed
+answers, and uses no proxy: it goes to the address that was checked. Certificates count whose authority is one of the system's, or
+of `SSL_CERT_FILE` and `SSL_CERT_DIR` in the environment of the daemon.
 Paths are absolute or begin with `~/`, and have no `..`. What `files.read` gives are whole characters, and `bytes` counts those:
 the next part of a file begins at `offset + bytes` (`part.end` in Python), and a log that grows is read on from there; one whose
 `size` is less than that was begun anew. With an `offset`, a character that its writer has not finished is left for the next reading.
