@@ -220,7 +220,7 @@ class Broker:
             raise ModelError(
                 "unavailable", "model.secret_missing", f"the secret {provider.secret_id} of {provider.id} is not there", hint=hint
             )
-        if not secret.isascii() or not secret.isprintable():
+        if not secret.isascii() or not secret.isprintable() or secret != secret.strip():
             hint = "store the key again; a line break or a space too many came with it"
             raise ModelError(
                 "unavailable", "model.secret_unusable", f"the secret {provider.secret_id} cannot be put into a header", hint=hint

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FILE = "in policy.caps"
 _USER_INFO = re.compile(r"//[^/?#]*@")
-_PROCESS = re.compile(r"/proc/(?:[0-9]+|self|thread-self)(?:/|$)")
+_PROCESS = re.compile(r"/proc/(?:[0-9]+|self|thread-self|kcore)(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True)

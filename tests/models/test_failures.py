@@ -256,9 +256,10 @@ async def test_a_missing_key_names_the_secret_and_nothing_is_sent(make_broker, s
     assert server.requests() == []
 
 
-async def test_a_key_with_a_line_break_is_refused_without_showing_it(make_broker, server, unlimited):
+@pytest.mark.parametrize("key", ["sk-1\r\nX-Evil: 1", "sk-1 ", " sk-1"])
+async def test_a_key_with_a_line_break_or_a_space_too_many_is_refused_without_showing_it(key, make_broker, server, unlimited):
     async def secrets(_):
-        return "sk-1\r\nX-Evil: 1"
+        return key
 
     error = await failure(make_broker(secrets=secrets), unlimited, "openai:ok")
 

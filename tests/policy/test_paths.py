@@ -102,7 +102,9 @@ def test_what_belongs_to_runloop_is_denied_although_its_parent_is_granted():
     assert granted.check_path(f"{HOME}/.runloop/tokens", False, protected=protected) is None
 
 
-@pytest.mark.parametrize("path", ["/proc/self/environ", "/proc/thread-self/mem", "/proc/1/environ", "/proc//./4711/maps", "/proc/self"])
+@pytest.mark.parametrize(
+    "path", ["/proc/self/environ", "/proc/thread-self/mem", "/proc/1/environ", "/proc//./4711/maps", "/proc/self", "/proc/kcore"]
+)
 def test_what_processes_have_in_their_memory_and_environment_is_denied_although_proc_is_granted(path):
     assert caps(("/proc", True)).check_path(path, False).reason == "path_protected"
 

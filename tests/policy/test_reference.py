@@ -40,7 +40,7 @@ WRONG_HOSTS = [
 ]
 
 
-PROCESSES = [("1",), ("self",), ("thread-self",)]
+PROCESSES = [("1",), ("self",), ("thread-self",), ("kcore",)]
 
 
 def directory(text: str) -> PurePosixPath | None:
@@ -123,7 +123,8 @@ ROOTS = [
 WRONG_ROOTS = ["/", "//", "/.", "$UP", "/a/../b", "notes", "~bob", "$NOWHERE", "", " ", "./a", "/a/..", "$DATA/../x"]
 PROBES = [
     *(root for root in ROOTS if root[0] == "/"), "/", "/a/b/c/d", "/a/..", "/a/../etc", "/abc", "/a/b/..c", "/home/ada", "/home/ada/notes",
-    "/home/ada/notesx", "/data/in", "/data/inx", "/proc/1", "/proc/1/environ", "/proc/self/mem", "/proc//thread-self",
+    "/home/ada/notesx", "/data/in", "/data/inx", "/proc/1", "/proc/1/environ", "/proc/self/mem", "/proc//thread-self", "/proc/kcore",
+    "/proc/kcores",
     "/proc/meminfo", "/proc/./self", "/proc/selfish", "/A\u0308",
     "//a/b", "a", "~/notes", "/a/~", "/a\n", "/a/ ", "/data",
 ]  # fmt: skip

@@ -87,7 +87,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@settings(max_examples=60)
+@settings(max_examples=100, derandomize=True)
 @given(st.data())
 def test_what_the_shell_would_run_of_what_is_denied_is_found(run, shell, data):
     if not shutil.which(shell):
