@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
+from runloop.runs.clock import since_boot_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,12 @@ class Parking:
 
     clock_ms: Callable[[], int]
     due: Callable[[str], object]
+    boot_ms: Callable[[], int] = since_boot_ms
     stubs: dict[str, Stub] = field(default_factory=dict)
     _times: list[tuple[int, str]] = field(default_factory=list)
+    """By the wall clock."""
+    _spans: list[tuple[int, str, int]] = field(default_factory=list)
+    """The same times by the clock that nobody sets, each with what the wall clock is to show then."""
     _timer: asyncio.TimerHandle | None = None
 
     def put(self, stub: Stub) -> None:
@@ -33,6 +38,8 @@ class Parking:
         self.stubs[stub.identity.run_id] = stub
         if stub.until_ms is not None:
             heapq.heappush(self._times, (stub.until_ms, stub.identity.run_id))
+            in_ms = stub.until_ms - self.clock_ms()
+            heapq.heappush(self._spans, (self.boot_ms() + in_ms, stub.identity.run_id, stub.until_ms))
             self._set_timer()
 
     def take(self, run_id: str) -> Stub | None:
@@ -48,14 +55,21 @@ class Parking:
     def _set_timer(self) -> None:
         self.close()
         if self._times:
-            seconds = min(_LONGEST_S, max(0, self._times[0][0] - self.clock_ms()) / 1000)
+            in_ms = min(self._times[0][0] - self.clock_ms(), *(first[0] - self.boot_ms() for first in self._spans[:1]))
+            seconds = min(_LONGEST_S, max(0, in_ms) / 1000)
             self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:
-        now_ms = self.clock_ms()
+        now_ms, boot_ms = self.clock_ms(), self.boot_ms()
         while self._times and self._times[0][0] <= now_ms:
             until_ms, run_id = heapq.heappop(self._times)
-            stub = self.stubs.get(run_id)
-            if stub is not None and stub.until_ms == until_ms:
-                self.due(run_id)
+            self._come(run_id, until_ms)
+        while self._spans and self._spans[0][0] <= boot_ms:
+            _, run_id, until_ms = heapq.heappop(self._spans)
+            self._come(run_id, until_ms)
         self._set_timer()
+
+    def _come(self, run_id: str, until_ms: int) -> None:
+        stub = self.stubs.get(run_id)
+        if stub is not None and stub.until_ms == until_ms:
+            self.due(run_id)

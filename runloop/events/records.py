@@ -146,9 +146,13 @@ class RunChanged(RecordMeta, frozen=True):
 
 
 class ClockSet(RecordMeta, frozen=True):
-    """``run.clock_set``: by how many milliseconds the wall clock moved other than by itself."""
+    """``run.clock_set``: by how many milliseconds the wall clock moved other than by itself.
+
+    ``set_ms`` is by how much of that it was set; the rest is time in which machine or process stood still.
+    """
 
     by_ms: int
+    set_ms: int | None = None
 
 
 class RunFinished(RecordMeta, frozen=True):

@@ -135,7 +135,7 @@ class Gates:
         what = f"{gate.ask}\n\n{shown_outputs(gate.outputs)}"
         question = Question(what, gate.options, None, "", None, commented(gate.options), gate.deadline_ms, gate.on_timeout)
         name = gate_task(gate.node)
-        self.waits.begin(name, Wait("person", gate.deadline_ms, OpenQuestion(approval_id, event_id, "question")))
+        self.waits.begin(name, Wait("person", gate.deadline_ms, OpenQuestion(approval_id, event_id, "question"), dated=True))
         self.tell(Tick())  # the run may be quiet now: look
         try:
             given = await self.operator.ask(question, replace(self._context(gate), asked_ms=None if before is None else before.at_ms))

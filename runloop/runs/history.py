@@ -206,6 +206,14 @@ class RecordedRun:
         last = {asked.meta["node"]: (each, asked.meta["attempt"]) for each, asked in self.asked.items() if asked.meta.get("action") == GATE}
         return {node: attempt for node, (each, attempt) in last.items() if each not in self.decisions and self.status is None}
 
+    def set_clock(self, at_ms: int, by_ms: int, set_ms: int) -> None:
+        """The clock moved by ``by_ms``, of which it was set by ``set_ms``: how long ago something was asked stays."""
+        if self.events:  # before it began no time counted
+            self.events.append((at_ms, ClockSet(by_ms)))
+        for calls in (attempt.crossings for attempt in self.open_attempts):
+            if calls and not calls[-1].answered:
+                calls[-1] = replace(calls[-1], asked_ms=calls[-1].asked_ms + set_ms)
+
     def lacking(self, ends: Mapping[str, NodeDone]) -> list[NodeDone]:
         """Of the last ends of nodes those that are not recorded; one before an attempt that was started is."""
         newest = {attempt.node: attempt.attempt for attempt in self.attempts}
@@ -329,8 +337,8 @@ def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event
             run.unused.clear()
             for attempt in open_attempts.values():
                 (_waits if run.paused else _goes_on)(run, attempt, "pause", event.ts_ms)
-        case "run.clock_set" if run.events:  # before it began no time counted
-            run.events.append((event.ts_ms, ClockSet(meta["by_ms"])))
+        case "run.clock_set":
+            run.set_clock(event.ts_ms, meta["by_ms"], meta.get("set_ms") or 0)
         case "run.cancelling":
             if event.payload["run_id"] == run.run_id:  # not a fork's parent
                 run.cancelled = meta["why"]

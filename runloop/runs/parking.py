@@ -29,6 +29,8 @@ def waits_for(run: Run) -> str:
 async def park(run: Run) -> None:
     """Leave the run and its children. Returns where something happened meanwhile, else raises RunHalted."""
     family, now_ms, owner = list(run.family()), run.services.clock_ms(), run.services.owner
+    for each in family:
+        each.look_at_clock()
     await asyncio.gather(*(each.recorder.write(_waiting(each, now_ms)) for each in family))  # in one go, while all of it is quiet
     if not run.quiet or run.parks is None:
         meta = RunChanged("something happened while it was put aside", owner=owner)
@@ -36,6 +38,8 @@ async def park(run: Run) -> None:
         await asyncio.gather(*(each.recorder.write(draft) for each in family if not each.ending))
         return
     run.parks(run)
+    for each in family:
+        each.remember_clock()
     run.parked = Parked(_why(run), _until_ms(run), tuple(_asked(run)))
     for each in family:  # in one go: nobody gets an answer in between
         each.recorder.halted = True

@@ -109,6 +109,8 @@ class Run:
     _claimed: bool = field(default=False, init=False)
     _wall_ms: int | None = field(default=None, init=False)
     """By how much the wall clock is ahead of the one that nobody sets; None before a record bears a time that counts."""
+    _ahead_ms: int | None = field(default=None, init=False)
+    """The same of the one that goes on while the machine sleeps; for a run that was parked here it is known from then."""
     since: Since = field(init=False)
     children: dict[str, Run] = field(default_factory=dict, init=False)
     """Child runs under way, by run id."""
@@ -146,7 +148,8 @@ class Run:
         self.labels = Taint(self.opening, self.base_taint)
         here = self.under_way
         self.gates = Gates(self.recorder, self.desk.operator, self.desk.asked, here.tasks, here.waits, self._inbox.put)
-        self.recorder.first = self._look_at_clock
+        self.recorder.first = self.look_at_clock
+        self._ahead_ms = self.services.ahead_ms.pop(self.run_id, None)
         self.going = asyncio.Event()
         if not self._held:
             self.going.set()
@@ -192,7 +195,7 @@ class Run:
         Raises Unavailable ``run.driven`` in the others.
         """
         try:
-            await self.recorder.write(recovered(recorded, self.services, ends=ends), at_ms=self._look_at_clock())
+            await self.recorder.write(recovered(recorded, self.services, ends=ends), at_ms=self.look_at_clock())
         except SeqTaken as error:
             raise driven(self.run_id) from error
         self._claimed = True
@@ -335,7 +338,7 @@ class Run:
 
     def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:
         """Make the plan of the record; with an ``event`` that ends the run no time comes any more."""
-        now_ms = None if event is not None else self._look_at_clock()  # before there is a plan of this time
+        now_ms = None if event is not None else self.look_at_clock()  # before there is a plan of this time
         events = recorded.events if recorded.started else [*recorded.events, (now_ms or 0, Forked())]  # it begins
         self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
@@ -354,31 +357,44 @@ class Run:
         return commands
 
     def _step(self, event: Event) -> list[Command]:
-        return self._plan.step(event, self._look_at_clock())
+        return self._plan.step(event, self.look_at_clock())
 
-    def _look_at_clock(self) -> int:
+    def look_at_clock(self) -> int:
         """The wall clock. Where somebody set it, or machine or process stood still, what is left of time-outs stays what it was.
 
         The record says so before anything that bears the new time, for whoever takes the run up.
         """
         now_ms = self.services.clock_ms()
-        ahead_ms = now_ms - self.services.steady_ms()
-        if self._wall_ms is None:
-            self._wall_ms = ahead_ms
-        moved_ms = ahead_ms - self._wall_ms
-        if abs(moved_ms) >= _CLOCK_SET_MS:
-            self._wall_ms += moved_ms
-            self._plan.set_clock(moved_ms)
-            message = f"the clock moved by {moved_ms / 1000:+.0f} s other than by itself: it was set, or Runloop stood still"
-            self.recorder.note(Draft("run.clock_set", message, ClockSet(moved_ms)))
+        wall_ms, ahead_ms = now_ms - self.services.steady_ms(), now_ms - self.services.boot_ms()
+        set_ms = 0 if self._ahead_ms is None else ahead_ms - self._ahead_ms
+        moved_ms = set_ms if self._wall_ms is None else wall_ms - self._wall_ms
+        moved = abs(moved_ms) >= _CLOCK_SET_MS
+        if moved or self._wall_ms is None:
+            self._wall_ms, self._ahead_ms = wall_ms, ahead_ms
+        if moved:
+            self._clock_set(moved_ms, set_ms if abs(set_ms) >= _CLOCK_SET_MS else 0)
         return now_ms
+
+    def _clock_set(self, moved_ms: int, set_ms: int) -> None:
+        self._plan.set_clock(moved_ms)
+        self.under_way.waits.set_clock(set_ms)
+        if self.recorded is not None:
+            self.recorded.set_clock(self.recorded.last_ms + moved_ms, moved_ms, set_ms)
+            self.recorded.last_ms += moved_ms
+        message = f"the clock moved by {moved_ms / 1000:+.0f} s other than by itself: it was set, or Runloop stood still"
+        self.recorder.note(Draft("run.clock_set", message, ClockSet(moved_ms, set_ms or None)))
+
+    def remember_clock(self) -> None:
+        """The run leaves memory: where the clock is set meanwhile, what is left of its times stays what it was."""
+        if self._ahead_ms is not None:
+            self.services.ahead_ms[self.run_id] = self._ahead_ms
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
         say(self)
         if not self._inbox.empty():
             return await self._inbox.take()
-        now_ms, deadline_ms = self._look_at_clock(), self._plan.next_deadline_ms
+        now_ms, deadline_ms = self.look_at_clock(), self._plan.next_deadline_ms
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
         park_s = may_park_in(self)
         parking = park_s is not None and (seconds is None or park_s < seconds)

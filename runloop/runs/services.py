@@ -113,5 +113,7 @@ class Services:
     """Milliseconds by a clock that nobody sets; what is left of a time-out is measured by it."""
     boot_ms: Callable[[], int] = since_boot_ms
     """The same, but it goes on while the machine sleeps; how long runs and nodes took is measured by it."""
+    ahead_ms: dict[str, int] = field(default_factory=dict)
+    """By how much the wall clock was ahead of that one when a run was parked here, by run id."""
     driven: Callable[[str | None], bool] = lambda _owner: False
     """Whether another process that lives has the runs of that owner."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Literal
 
 from runloop.dataclass import dataclass
@@ -22,6 +22,8 @@ class Wait:
     why: Why
     until_ms: int | None = None
     asked: OpenQuestion | None = None
+    dated: bool = False
+    """Whether it ends at that date, however the clock is set; else when so much time has passed."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,12 @@ class Waits:
         """It does not wait any more."""
         before = self._by_node.pop(node, None)
         self.children -= before is not None and before.why == "child"
+
+    def set_clock(self, by_ms: int) -> None:
+        """The clock was set, by so much: what is left of a time stays, the dates stay where they are."""
+        for node, wait in self._by_node.items():
+            if wait.until_ms is not None and not wait.dated:
+                self._by_node[node] = replace(wait, until_ms=wait.until_ms + by_ms)
 
     def covers(self, nodes: AbstractSet[str], others: AbstractSet[str] = frozenset()) -> bool:
         """Whether each of ``nodes`` waits, or is one of the ``others``."""

@@ -25,8 +25,8 @@ class Clock:
     """Stands until it is moved; runs whose time comes are taken out, as the daemon does."""
 
     def __init__(self):
-        self.now_ms, self.due = 1 * HOUR_MS, []
-        self.parking = Parking(lambda: self.now_ms, self.come)
+        self.now_ms, self.due, self.boot_ms = 1 * HOUR_MS, [], 7 * HOUR_MS
+        self.parking = Parking(lambda: self.now_ms, self.come, lambda: self.boot_ms)
 
     def come(self, run_id):
         self.due.append(run_id)
@@ -75,6 +75,18 @@ async def test_the_nearest_time_is_looked_for_and_not_the_last_one():
         clock.parking.put(stub(run_id, until_ms))
     await passed(clock, "now")
     clock.parking.close()
+
+
+async def test_where_the_clock_was_set_back_a_run_is_woken_once_so_much_time_has_passed(clock):
+    for run_id, until_ms in (("late", 9 * HOUR_MS), ("first", 2 * HOUR_MS)):
+        clock.parking.put(stub(run_id, until_ms))
+    clock.now_ms, clock.boot_ms = 0, 8 * HOUR_MS
+    await passed(clock, "first")
+    clock.boot_ms = 15 * HOUR_MS
+    await passed(clock, "first", "late")
+    clock.now_ms = 10 * HOUR_MS
+    clock.parking.put(stub("last", 10 * HOUR_MS))
+    await passed(clock, "first", "late", "last")
 
 
 async def test_once_it_is_closed_no_time_comes(clock):

@@ -2,10 +2,15 @@
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 
 import pytest
 
+from runloop.openings import parse_opening
 from runloop.runs import run as run_module
+from runloop.runs.results import RunHalted
+from runloop.runs.services import RunRules
+from runloop.runs.submission import Submission
 
 MAILS = """@agent
 def run():
@@ -122,6 +127,72 @@ async def test_nor_where_it_is_set_while_a_run_is_taken_up_that_was_left_for_lon
 
         assert (result.status, result.reason) == ("succeeded", "")
         assert b.kinds().count("run.clock_set") == (1 if claimed or looks else 0)
+
+
+SLEEPS = "@agent\ndef run():\n    timer.sleep(600)\n    return {'out': 1}\n"
+
+
+@asynccontextmanager
+async def sleeping(bench, by_ms=0):
+    """A bench, a function that moves its clocks (the one that can be set, the one that cannot), and one that drives a run until it is parked.
+
+    While that one sleeps the first time the clock is set by ``by_ms``.
+    """
+    wall_ms = boot_ms = 0
+    async with bench(rules=RunRules(park_after_ms=300, evict_after_ms=0)) as b:
+        object.__setattr__(b.services, "clock_ms", lambda: time.time_ns() // 1_000_000 + wall_ms)
+        object.__setattr__(b.services, "boot_ms", lambda: time.monotonic_ns() // 1_000_000 + boot_ms)
+        b.agent("one", SLEEPS, caps="time = true")
+
+        def move(by_wall_ms, by_boot_ms):
+            nonlocal wall_ms, boot_ms
+            wall_ms, boot_ms = wall_ms + by_wall_ms, boot_ms + by_boot_ms
+
+        async def parked(run):
+            driving = asyncio.create_task(b.manager.drive(run))
+            while "effect.requested" not in b.kinds():
+                await asyncio.sleep(0.001)
+            move(by_ms if b.kinds().count("run.waiting") == 0 else 0, 0)
+            with pytest.raises(RunHalted):
+                await asyncio.wait_for(driving, 60)
+            return (run.parked.until_ms - b.services.clock_ms()) // 1000
+
+        yield b, move, parked
+
+
+def opening():
+    return parse_opening('version: 0\nname: o\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
+
+
+@pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])
+async def test_a_sleep_that_is_parked_has_left_what_it_had_where_the_clock_is_set(bench, by_ms):
+    async with sleeping(bench) as (b, move, parked):
+        run = await b.manager.submit(Submission(opening(), parks=lambda _: None), (b.records.append,))
+        assert 590 < await parked(run) <= 600
+        move(by_ms + 300_000, 300_000)
+        run = await b.manager.recover(run.run_id, parks=lambda _: None, subscribers=(b.records.append,))
+        assert 290 < await parked(run) <= 300
+        [said] = b.metas("run.clock_set")
+        assert abs(said["set_ms"] - by_ms) < 1000
+        b.services.ahead_ms.clear()  # as another process would take it up
+        assert 290 < await parked(await b.manager.recover(run.run_id, parks=lambda _: None)) <= 300
+
+
+@pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])
+async def test_nor_does_one_that_is_set_just_before_it_is_parked_change_that(bench, by_ms):
+    async with sleeping(bench, by_ms) as (b, _move, parked):
+        run = await b.manager.submit(Submission(opening(), parks=lambda _: None), (b.records.append,))
+        assert 590 < await parked(run) <= 600
+        assert [abs(said["set_ms"] - by_ms) < 1000 for said in b.metas("run.clock_set")] == [True]
+
+
+async def test_time_in_which_the_machine_sleeps_counts_for_a_sleep(bench):
+    async with sleeping(bench) as (b, move, parked):
+        run = await b.manager.submit(Submission(opening(), parks=lambda _: None), (b.records.append,))
+        await parked(run)
+        move(500_000, 500_000)
+        assert 90 < await parked(await b.manager.recover(run.run_id, parks=lambda _: None)) <= 100
+        assert b.metas("run.clock_set") == []
 
 
 async def test_a_clock_that_runs_as_it_should_is_on_no_record(bench, desk):

@@ -113,7 +113,9 @@ class Check:
         for run_id, events in runs.items():
             self._run(run_id, events)
         for identity, last_seq in self._parked:
-            following = [event.kind for event in runs[identity.run_id][last_seq : last_seq + 2]]
+            following = [event.kind for event in runs[identity.run_id][last_seq : last_seq + 3]]
+            if following[:1] == ["run.clock_set"]:  # who takes it up says first by what clock
+                following = following[1:]
             if following[:1] == ["run.cancelling"]:  # that somebody cancelled it can be the first that it is taken up for
                 following = following[1:]
             if following and following[0] != "run.recovered":
