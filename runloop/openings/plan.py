@@ -179,7 +179,7 @@ class Plan(Flow):
         self._clock.shift(max(0, self._now - event.since_ms))
 
     def _clock_set(self, event: ClockSet) -> None:
-        self.set_clock(event.by_ms)
+        self.set_clock(event.by_ms, event.set_ms)
 
     def _spent(self, event: NodeSpent) -> None:
         step = self._under_way(event.node, event.attempt)
@@ -201,11 +201,15 @@ class Plan(Flow):
         if step is not None and self._resume_held(step):
             self._timers.set(step.index, self._now + step.left_ms)
 
-    def set_clock(self, by_ms: int) -> None:
-        """The clock was set, by so much: what is left of every time-out and pause stays, the dates stay where they are."""
+    def set_clock(self, by_ms: int, set_ms: int) -> None:
+        """As :class:`ClockSet`; the dates stay where they are."""
         self._now += by_ms
         self._timers.shift(by_ms)
         self._clock.shift(by_ms)
+        for step in self._steps if set_ms and self._parked else ():
+            wait, ends_ms = step.node.wait, self._dates.at(step.index)
+            if ends_ms is not None and step.gate is None and wait is not None and wait.for_ms is not None:
+                self._dates.set(step.index, ends_ms + set_ms)
 
     def _tick(self, _event: Tick) -> None:
         """Deadlines are looked at after every event; this one brings only the time."""

@@ -165,9 +165,13 @@ class TakenUp:
 
 @dataclass(frozen=True, slots=True)
 class ClockSet:
-    """Only in a history: the clock moved by so much other than by itself; what is left of every time-out stays."""
+    """Only in a history: the clock moved by so much other than by itself; what is left of every time-out stays.
+
+    By ``set_ms`` of that it was set: what is left of a wait ``for`` a time stays, too.
+    """
 
     by_ms: int
+    set_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,6 +278,7 @@ class Crossings:
 
     def context(self, call: int, pending: Crossing | None = None) -> CallContext:
         """The facts that a performer gets with call number ``call``."""
+        self.recorder.look()
         who, now_ms = self.who, self.recorder.clock_ms()
         return CallContext(
             run_id=who.run_id,

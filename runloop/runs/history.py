@@ -209,7 +209,7 @@ class RecordedRun:
     def set_clock(self, at_ms: int, by_ms: int, set_ms: int) -> None:
         """The clock moved by ``by_ms``, of which it was set by ``set_ms``: how long ago something was asked stays."""
         if self.events:  # before it began no time counted
-            self.events.append((at_ms, ClockSet(by_ms)))
+            self.events.append((at_ms, ClockSet(by_ms, set_ms)))
         for calls in (attempt.crossings for attempt in self.open_attempts):
             if calls and not calls[-1].answered:
                 calls[-1] = replace(calls[-1], asked_ms=calls[-1].asked_ms + set_ms)

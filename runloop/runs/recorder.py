@@ -134,6 +134,11 @@ class Recorder:
                     await pause()
         return await self.write(*drafts, after=after, at_ms=now_ms, made=(last_seqs, events))
 
+    def look(self) -> None:
+        """Before anything bears a time: where the clock was set, the record says so first."""
+        if self.first is not None:
+            self.first()
+
     def note(self, *drafts: Draft) -> None:
         """Append without waiting: for lines whose loss with the process would lose nothing that anybody acted on."""
         if self.lost is None:
@@ -151,8 +156,7 @@ class Recorder:
         self, parts: Sequence[Ending], beside: Iterable[NewEvent], now_ms: int, *, urgent: bool = True, made: _Made | None = None
     ) -> asyncio.Future[list[StoredEvent]]:
         """The caller gets a future of its own: that it stops waiting must not lose the record."""
-        if self.first is not None:
-            self.first()
+        self.look()
         before = _last_seqs(parts)
         try:
             if made is not None and made[0] == before:

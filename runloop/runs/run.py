@@ -376,7 +376,7 @@ class Run:
         return now_ms
 
     def _clock_set(self, moved_ms: int, set_ms: int) -> None:
-        self._plan.set_clock(moved_ms)
+        self._plan.set_clock(moved_ms, set_ms)
         self.under_way.waits.set_clock(set_ms)
         if self.recorded is not None:
             self.recorded.set_clock(self.recorded.last_ms + moved_ms, moved_ms, set_ms)

@@ -170,11 +170,33 @@ def test_a_clock_that_is_set_changes_nothing_of_what_is_left_of_a_time_out(openi
     now_ms = 10 * DAY
     plan.step(Begin(), now_ms)
 
-    plan.set_clock(by_ms)
+    plan.set_clock(by_ms, by_ms)
 
     assert plan.next_deadline_ms == now_ms + by_ms + 30_000
     assert plan.step(Tick(), now_ms + by_ms + 29_999) == []
     assert StopNode("a", 1, "timeout after 30000 ms") in plan.step(Tick(), now_ms + by_ms + 30_000)
+
+
+@pytest.mark.parametrize("by_ms", [1_800_000, -1_800_000])
+@pytest.mark.parametrize(("wait", "moves"), [({"for": "1h"}, True), ({"until": "1970-01-11T01:00:00Z"}, False)])
+def test_a_wait_for_a_time_has_left_what_it_had_where_the_clock_is_set_and_one_until_a_date_ends_then(opening, wait, moves, by_ms):
+    built, began = opening({"a": {"wait": wait}, "b": {"gate": {"ask": "?", "timeout": "2h", "on_timeout": "approve"}}}), 10 * DAY
+    plan, history = Plan(built, b""), [(began, Begin()), (began, NodeStarted("b")), (began, NodeSucceeded("b", 1, OUT))]
+    for at_ms, event in history:
+        plan.step(event, at_ms)
+    plan.set_clock(by_ms, by_ms)
+    rebuilt, _ = Plan.rebuild(built, b"", [*history, (began + by_ms, ClockSet(by_ms, by_ms))], began + by_ms)
+
+    for each in (plan, rebuilt):
+        dates = {waiting.node: waiting.until_ms for waiting in each.waits()}
+        assert dates == {"a": began + 3_600_000 + moves * by_ms, "b": began + 7_200_000}
+
+
+def test_a_wait_goes_on_while_the_machine_sleeps(opening):
+    plan = Plan(opening({"a": {"wait": {"for": "1h"}}}), b"")
+    plan.step(Begin(), DAY)
+    plan.set_clock(1_800_000, 0)
+    assert plan.next_deadline_ms == DAY + 3_600_000
 
 
 def test_where_a_fork_begins_the_clock_and_the_gates_that_are_open_begin_anew(opening):

@@ -73,6 +73,7 @@ async def test_a_wait_ends_at_its_time_also_where_the_machine_sleeps_past_it(ben
             return time.time_ns() // 1_000_000 + ahead_ms
 
         object.__setattr__(b.services, "clock_ms", clock_ms)
+        object.__setattr__(b.services, "boot_ms", lambda: time.monotonic_ns() // 1_000_000 + ahead_ms)
         b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
         run = await b.submit('version: 0\nname: o\nnodes: [{id: only, use: "agent:one", wait: {for: 1h}}]\nedges: []\n')
         driving = asyncio.create_task(b.manager.drive(run))
@@ -134,9 +135,9 @@ SLEEPS = "@agent\ndef run():\n    timer.sleep(600)\n    return {'out': 1}\n"
 
 @asynccontextmanager
 async def sleeping(bench, by_ms=0):
-    """A bench, a function that moves its clocks (the one that can be set, the one that cannot), and one that drives a run until it is parked.
+    """A bench; what moves its clocks (that which can be set, and the other one); what drives a run until it is parked.
 
-    While that one sleeps the first time the clock is set by ``by_ms``.
+    That gives the seconds that are left; while the run sleeps the first time the clock is set by ``by_ms``.
     """
     wall_ms = boot_ms = 0
     async with bench(rules=RunRules(park_after_ms=300, evict_after_ms=0)) as b:
