@@ -91,15 +91,21 @@ def test_a_size_that_the_archive_does_not_have_is_noticed_before_anything_is_mad
     assert caught.value.code == "archive.too_large"
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MAX_BYTES", 2000), ("MAX_MEMBERS", 1), ("MAX_MEMBER_BYTES", 3)])
+@pytest.mark.parametrize(("limit", "value"), [("MAX_BYTES", 3072), ("MAX_MEMBERS", 2), ("MAX_MEMBER_BYTES", 4)])
 def test_the_limits_hold_on_both_ways(monkeypatch, limit, value):
     members = [("objects/aa", b"four"), ("objects/bb", b"four")]
-    data = pack(members)
     monkeypatch.setattr(container, limit, value)
+    data = pack(members)
+    assert unpack(data) == dict(members)
+    monkeypatch.setattr(container, limit, value - 1)
     for attempt in (lambda: pack(members), lambda: unpack(data)):
         with pytest.raises(RunloopError) as caught:
             attempt()
         assert caught.value.code == "archive.too_large"
+
+
+def test_what_somebody_else_wrote_is_quoted_up_to_500_characters():
+    assert [container.brief("x" * size) for size in (500, 501)] == ["x" * 500, f"{'x' * 500}…"]
 
 
 def test_the_first_member_is_read_without_the_rest():
