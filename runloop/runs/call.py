@@ -126,8 +126,9 @@ class Call:
         )
         verb = "was refused" if error.kind is CallErrorKind.DENIED else "failed"
         draft = Draft(kind, f"{self.name} {verb}: {error.message}", ended, level="warn", agent_id=self.at.who.agent_id)
-        written = await self._write(draft, self.at.desk.audit(self, error))
         self._count(spent)
+        written = await self._write(draft, self.at.desk.audit(self, error))
+        self._tell_spent(spent)
         return Answer(GuestCallError(**error.to_answer()), written)
 
     async def _request(self) -> None:
@@ -227,8 +228,9 @@ class Call:
             taint=sorted(outcome.taint) or None,
         )
         said = f"{self.name} answered: {outcome.note}" if outcome.note else f"{self.name} answered"
+        self._count(outcome)  # the attempt may be stopped while it waits for the disk
         written = await self._write(Draft("effect.completed", said, ended, agent_id=self.at.who.agent_id))
-        self._count(outcome)
+        self._tell_spent(outcome)
         return Answer(dump(outcome.result), written)
 
     def _abandoned(self, began_ms: int) -> None:
@@ -293,6 +295,10 @@ class Call:
             usage.tokens += tokens
             usage.usd_micros += outcome.usd_micros or 0
             usage.priced = usage.priced and outcome.usd_micros is not None
+
+    def _tell_spent(self, outcome: Outcome) -> None:
+        tokens = (outcome.tokens_in or 0) + (outcome.tokens_out or 0)
+        if tokens or outcome.usd_micros:
             self.at.spent(tokens, outcome.usd_micros or 0)
 
 

@@ -145,8 +145,8 @@ class NodeBook:
             status,  # type: ignore[arg-type]  # the plan's terminal states are the record's three words
             ms,
             final_hash=final_hash(self.results[node] for node in order if node in self.results),
-            tokens=done.tokens,
-            usd=dollars(done.usd_micros) if self.priced else None,
+            tokens=sum(spent.tokens for spent in self.every),  # the plan has not heard of what came with the stop of an attempt
+            usd=dollars(sum(spent.usd_micros for spent in self.every)) if self.priced else None,
             artifacts=[file.saved for file in saved] or None,
             reason=reason or None,
             error=ErrorInfo(code, reason, self._hint_of_run(code)) if code else None,

@@ -367,3 +367,30 @@ async def test_an_answer_is_heard_after_what_came_before_it_also_by_who_takes_th
         kinds = [event.kind for event in b.ledger.read_run(run.run_id)]
         assert (result.status, result.reason, b.model.prompts) == ("succeeded", "", ["quick", "quick"])
         assert ("approval.expired" in kinds, "approval.decided" in kinds) == (not counts, counts)
+
+
+@pytest.mark.parametrize("moment", ["goes to the disk", "is on record"])
+async def test_what_an_answered_call_cost_is_in_the_ends_of_its_node_and_its_run_also_where_it_is_cancelled_as_its_answer(bench, moment):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        ledger = b.services.ledger
+
+        def cancels(events):
+            if any(event.kind == "effect.completed" for event in events):
+                run.cancel("enough")
+
+        def append(events, **how):
+            events = list(events)
+            written = ledger.append(events, **how)
+            cancels(events if moment == "goes to the disk" else ())
+            return written
+
+        object.__setattr__(b.services, "ledger", SimpleNamespace(append=append))
+        run = await b.submit(PLAIN)
+        run.recorder.subscribe(lambda record: run.cancel("enough") if record["kind"] == "effect.completed" else None)
+
+        assert (await b.manager.drive(run)).status == "cancelled"
+
+        [call], [node], [end] = b.metas("effect.completed"), b.metas("node.finished"), b.metas("run.finished")
+        assert (call["tokens_in"] + call["tokens_out"], call["usd"]) == (15, 0.00025)
+        assert (node["tokens"], node["usd"]) == (end["tokens"], end["usd"]) == (15, 0.00025)
