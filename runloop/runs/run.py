@@ -149,7 +149,7 @@ class Run:
         here = self.under_way
         self.gates = Gates(self.recorder, self.desk.operator, self.desk.asked, here.tasks, here.waits, self._inbox.put)
         self.recorder.first = self.look_at_clock
-        self._ahead_ms = self.services.ahead_ms.pop(self.run_id, None)
+        self._ahead_ms = self.services.ahead_ms.pop(self.run_id, self._ahead_ms)
         self.going = asyncio.Event()
         if not self._held:
             self.going.set()

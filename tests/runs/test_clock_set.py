@@ -187,6 +187,18 @@ async def test_nor_does_one_that_is_set_just_before_it_is_parked_change_that(ben
         assert [abs(said["set_ms"] - by_ms) < 1000 for said in b.metas("run.clock_set")] == [True]
 
 
+async def test_it_is_told_apart_from_a_stop_also_in_a_run_that_another_process_began(bench):
+    async with sleeping(bench) as (b, move, parked):
+        run = await b.manager.submit(Submission(opening(), parks=lambda _: None), (b.records.append,))
+        await parked(run)
+        object.__setattr__(b.services, "owner", "1" * 32)
+        b.services.ahead_ms.clear()
+        run = await b.manager.recover(run.run_id, parks=lambda _: None, subscribers=(b.records.append,))
+        move(-HOURS_MS, 0)
+        assert 590 < await parked(run) <= 600
+        assert [abs(said["set_ms"] + HOURS_MS) < 1000 for said in b.metas("run.clock_set")] == [True]
+
+
 async def test_time_in_which_the_machine_sleeps_counts_for_a_sleep(bench):
     async with sleeping(bench) as (b, move, parked):
         run = await b.manager.submit(Submission(opening(), parks=lambda _: None), (b.records.append,))
