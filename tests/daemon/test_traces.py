@@ -9,6 +9,7 @@ import socket
 import sys
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -265,6 +266,36 @@ def test_what_a_receiver_says_of_the_spans_counts(receiver, answer, sent, reject
     otlp = Otlp(receiver.url, "a ledger", "0")
     assert otlp.send([Span(f"span {number}", 1, number, None, 0, 1, {}) for number in (1, 2, 3)]) == sent
     assert (otlp.rejected, otlp.why) == (rejected, why)
+
+
+@pytest.mark.parametrize(("after", "wait_s"), [(None, 0), ("60", 60), ("never", 0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("9" * 30, 3600)])
+def test_a_receiver_is_left_alone_for_as_long_as_it_asks(receiver, after, wait_s):
+    receiver.control("/_answer", {"status": 429 if after == "60" else 403, "after": after})
+    otlp = Otlp(receiver.url, "a ledger", "0")
+    span = Span("span", 1, 1, None, 0, 1, {})
+    assert (otlp.send([span]), otlp.wait_s) == ("later", wait_s)
+    receiver.control("/_answer", {"status": 200})
+    assert (otlp.send([span]), otlp.wait_s) == ("taken", 0)
+
+
+@pytest.mark.parametrize(("asked_s", "wait_s"), [(None, 10), (5, 10), (60, 60)])
+def test_the_next_try_after_a_failure_is_when_the_receiver_asked_for_it(kb, settings, monkeypatch, asked_s, wait_s):
+    waits, passes = [], iter([True, False])
+    following = Exporting(kb, settings, look_s=1, trouble_s=10)
+    following._otlp = None if asked_s is None else SimpleNamespace(wait_s=asked_s)
+    following.problem = object()
+    monkeypatch.setattr(following, "_pass", lambda: next(passes))
+    monkeypatch.setattr(following._stop, "wait", lambda seconds: waits.append(seconds) or len(waits) == 3)
+    following._follow()
+    assert waits == [0, 1, wait_s]
+
+
+def test_of_an_answer_without_end_a_beginning_is_read(receiver):
+    receiver.control("/_answer", {"status": 200, "more": 3 << 20})
+    otlp = Otlp(receiver.url, "a ledger", "0")
+    for _ in range(2):
+        assert otlp.send([Span("span", 1, 1, None, 0, 1, {})]) == "taken"
+        assert 64 << 10 <= len(otlp._session.answer.content) < 128 << 10
 
 
 def test_what_kept_spans_from_a_receiver_is_told_in_its_own_words(unused_port, monkeypatch):

@@ -4,7 +4,8 @@ Usage: python tests/support/otlp_server.py [--port N]     prints its port; ends 
   POST /v1/traces           spans
   GET  /_spans?least=N      every span so far as JSON, as soon as there are that many
   GET  /_refused?least=N    how many requests were not taken, as soon as there are that many
-  POST /_answer             {"status": 503}: answer so from now on, and take nothing; 200 takes them again, all but {"rejects": 2}
+  POST /_answer             {"status": 503}: answer so from now on, and take nothing; 200 takes them again, all but {"rejects": 2};
+                            {"after": "60"} is Retry-After, {"more": 1000} bytes stand behind the answer
   GET  /_headers            the headers of the last request with spans
 """
 
@@ -21,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 CHANGED = threading.Condition()
 SPANS: list[dict] = []
-STATE = {"status": 200, "rejects": 0, "refused": 0, "headers": {}}
+STATE = {"status": 200, "rejects": 0, "refused": 0, "headers": {}, "after": None, "more": 0}
 
 
 def plain(value):
@@ -63,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with CHANGED:
             if self.path == "/_answer":
-                STATE.update({"rejects": 0, **json.loads(body)})
+                STATE.update({"rejects": 0, "after": None, "more": 0, **json.loads(body)})
                 return self.send(200, b"{}")
             if self.path != "/v1/traces" or self.headers["Content-Type"] != "application/x-protobuf":
                 return self.send(404, b"")
@@ -77,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
             if STATE["rejects"]:
                 answer.partial_success.rejected_spans = STATE["rejects"]
                 answer.partial_success.error_message = "too many"
-            return self.send(STATE["status"], answer.SerializeToString(), "application/x-protobuf")
+            return self.send(STATE["status"], answer.SerializeToString() + bytes(STATE["more"]), "application/x-protobuf")
 
     def do_GET(self):
         parts = urlsplit(self.path)
@@ -95,6 +96,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
+        if STATE["after"] is not None:
+            self.send_header("Retry-After", STATE["after"])
         self.end_headers()
         self.wfile.write(content)
 

@@ -90,7 +90,7 @@ class Exporting:
     def _follow(self) -> None:
         wait_s = 0.0
         while not self._stop.wait(wait_s):
-            wait_s = self._look_s if self._pass() else self._trouble_s
+            wait_s = self._look_s if self._pass() else max(self._trouble_s, self._otlp.wait_s if self._otlp else 0.0)
         if self.problem is None:
             self._pass()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -19,6 +20,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from runloop.daemon.traces.span import Span
+from runloop.models.transport import retry_after_s
 
 PATH: Final = "/v1/traces"
 Sent = Literal["taken", "refused", "later"]
@@ -30,6 +32,9 @@ _REDIRECTIONS: Final = 300
 _SENDING_LOGGER: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _KINDS: Final = {"internal": trace.SpanKind.INTERNAL, "client": trace.SpanKind.CLIENT, "server": trace.SpanKind.SERVER}
 _MS: Final = 1_000_000
+_MOST_BYTES: Final = 64 << 10
+"""Of an answer; more is not waited for: it says in a few words what was wrong."""
+_LONGEST_WAIT_S: Final = 3600.0
 
 
 def address(endpoint: str | None) -> str | None:
@@ -42,11 +47,11 @@ def address(endpoint: str | None) -> str | None:
 class Otlp:
     """Sends spans; blocking, from one thread. ``why`` is what was wrong with the last ones, ``rejected`` how many of those taken were not.
 
-    ``instance`` tells this source of spans from others.
+    ``wait_s`` is how long the receiver asked to be left alone. ``instance`` tells this source of spans from others.
     """
 
     def __init__(self, endpoint: str | None, instance: str, version: str) -> None:
-        self.why, self.rejected = "", 0
+        self.why, self.rejected, self.wait_s = "", 0, 0.0
         self._session = _Session()
         self._session.max_redirects = 0  # it would go on as a GET, and be taken for sent
         self._exporter = OTLPSpanExporter(address(endpoint), session=self._session)
@@ -67,7 +72,7 @@ class Otlp:
         self._made.spans.clear()
         for span in spans:
             self._make(span)
-        self.why, self.rejected = "", 0
+        self.why, self.rejected, self.wait_s = "", 0, 0.0
         self._session.forget()
         exported = self._exporter.export(self._made.spans) is SpanExportResult.SUCCESS
         answer = self._session.answer
@@ -78,6 +83,7 @@ class Otlp:
             self.rejected, self.why = _rejected(answer, len(spans))
             return "taken"
         self.why = f"the receiver answers with status {answer.status_code}"
+        self.wait_s = min(retry_after_s(answer.headers.get("Retry-After"), time.time()) or 0.0, _LONGEST_WAIT_S)
         return "refused" if answer.status_code in _FOR_EVER else "later"
 
     def close(self) -> None:
@@ -139,11 +145,24 @@ class _Session(requests.Session):
     def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:
         self.forget()
         try:
-            self.answer = super().send(request, **more)
+            answer = super().send(request, **{**more, "stream": True})
+            answer._content = _beginning(answer)  # noqa: SLF001 - what is read of it, by the library as well
+            self.answer = answer
         except requests.RequestException as error:
             self.answer, self.error = error.response, error
             raise
         return self.answer
+
+
+def _beginning(answer: requests.Response) -> bytes:
+    """What it says; of more than anybody needs its beginning."""
+    said = b""
+    for piece in answer.iter_content(_MOST_BYTES):
+        said += piece
+        if len(said) >= _MOST_BYTES:
+            answer.close()
+            break
+    return said
 
 
 class _Ids(IdGenerator):

@@ -90,7 +90,7 @@ class Redactor:
                 value = msgspec.json.decode(text)
                 masked = self.value(value, name)
                 return text if masked == value else msgspec.json.encode(masked).decode()
-            except (msgspec.DecodeError, RecursionError):  # broken, or nested deeper than Python goes
+            except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):  # broken, half a character, or nested deeper than Python goes
                 return self.text(text, name)
         return self.text(text, name)
 

@@ -123,6 +123,7 @@ def test_a_broken_json_text_is_masked_as_a_text():
     assert "john@" not in Redactor("test").json('{"to": "john@acme.com"')
     assert "john@" not in Redactor("test").json("[" * 5000 + '"john@acme.com"')
     assert "john@" not in Redactor("test").json("[" * 600 + '"john@acme.com"' + "]" * 600)
+    assert "john@" not in Redactor("test").json('["john@acme.com \ud800"]')
 
 
 def test_an_encoded_encoded_address_is_found():
