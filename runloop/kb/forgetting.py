@@ -111,8 +111,14 @@ class Texts:
 
 
 def _bounded(word: str) -> str:
-    """The expression, where no letter stands before or behind it; of an address, nor more of one: `ada@x.de` is not in `j.ada@x.de.vu`."""
-    return rf"(?<!\w)(?<!\w[.+'-]){word}(?![.-]?\w)" if "@" in word or "://" in word else rf"(?<!\w){word}(?!\w)"
+    """The expression, where no letter stands before or behind it; of an address, nor more of one: `ada@x.co` is not in `j.ada@x.co.uk`.
+
+    What ends as a file does (`ada@x.co.md`) is the same address.
+    """
+    if "@" not in word and "://" not in word:
+        return rf"(?<!\w){word}(?!\w)"
+    more = r"-?\w|\.\w" if "://" in word else r"\w|\.(?:\w+\.)*(?:com|(?!md|gz)[a-z]{2})(?!\w)"
+    return rf"(?<!\w)(?<!\w[.+'-]){word}(?!{more})"
 
 
 def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callable[[int], None] = lambda _done: None) -> Forgetting:
