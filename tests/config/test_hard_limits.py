@@ -169,6 +169,13 @@ def test_a_value_within_its_limit_stays(machine, codes):
     assert (settings.get("sandbox.memory_mb"), settings.explain("sandbox.memory_mb").note, codes(settings)) == (32, "", [])
 
 
+def test_who_sets_a_hard_limit_to_what_it_is_anyway_decides_it_and_who_says_so_again_does_not(machine):
+    machine.system("policy: {allow_exec: true}")
+    machine.user("policy: {allow_exec: true}")
+    explanation = machine.load().explain("policy.allow_exec")
+    assert (explanation.value, explanation.layer, explanation.note) == (True, "system", "")
+
+
 def test_a_user_may_set_a_hard_limit_where_the_system_sets_none(machine):
     machine.user("policy: {allow_exec: no}")
     assert machine.load({"policy.allow_exec": "yes"}).get("policy.allow_exec") is False

@@ -132,8 +132,8 @@ def test_a_fact_that_named_them_and_names_somebody_else_since_is_known_still(kb,
     assert forgetting.plan(kb, ADA).mentions == ()
 
 
-def test_what_agents_read_in_place_of_an_address_or_a_number_is_looked_for_too(kb, contact, run):
-    number = "030 9012 3456"
+@pytest.mark.parametrize("number", ["030 9012 3456", "55501234"])
+def test_what_agents_read_in_place_of_an_address_or_a_number_is_looked_for_too(kb, contact, run, number):
     kb.ledger.append([contact(ADA, "Ada.Quux@Example.com", phones=[number]), contact("Bob", "bob@example.com")])
     [ada, bob] = (kb.search(name, ["contacts"])[0].data for name in ("Quuxington", "Bob"))
     said = [f"{ada['email']} is allergic to nuts", f"call {ada['phones'][0]}", f"{bob['email']} is not"]
@@ -290,6 +290,27 @@ def test_a_name_is_found_however_its_letters_are_written(written):
     texts = forgetting.Texts(["Zoë Łys"])
     assert (texts.may_be_in(written), texts.are_in({"text": written}), texts.take_out(f"- {written}!")) == (True, True, "[erased]")
     assert forgetting.Texts([written]).are_in([f"({each})" for each in ("Zoë Łys", "Zoe Lys")])
+
+
+def test_a_text_of_blanks_that_is_also_given_is_not_in_everything():
+    texts = forgetting.Texts([ADDRESS, "", " \n"])
+    assert (texts.texts, texts.are_in(["", "x", " "]), texts.take_out("x")) == ((ADDRESS,), False, "x")
+
+
+def test_the_name_of_an_account_that_says_not_where_it_is_may_be_another_s(kb, contact):
+    account = {"service": "github", "handle": "aquux", "contact": ADDRESS, "url": "https://github.com/aquux"}
+    kb.ledger.append([contact(ADA, ADDRESS), NewEvent("account.upserted", account, "user"), passage("Ask aquux")])
+    kb.ledger.append([passage("See https://github.com/aquux.", path="/b.md"), passage("See https://github.com/aquux-2.", path="/c.md")])
+    kb.sync()
+    assert [mention.event_id for mention in forgetting.plan(kb, ADA).mentions] == [1, 2, 4]
+
+
+def test_what_an_appointment_said_before_it_named_them_goes_too(kb, contact):
+    said = (("Lunch", "a"), (f"Lunch, {ADA}", "a"), ("Lunch", "b"))
+    meetings = [{"uid": "u", "path": "/c.ics", "line": 1, "summary": summary, "appointment": key * 64} for summary, key in said]
+    kb.ledger.append([contact(ADA, ADDRESS), *(NewEvent("appointment.imported", each, "user") for each in meetings)])
+    kb.sync()
+    assert [mention.event_id for mention in forgetting.plan(kb, ADA).mentions] == [1, 2, 3]
 
 
 def test_people_whose_addresses_and_names_have_theirs_in_them_are_not_forgotten(kb, contact):

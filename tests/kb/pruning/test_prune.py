@@ -286,7 +286,8 @@ def test_an_archive_may_be_elsewhere_and_is_found_where_it_is_put_back(kb, three
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[:-40], lambda data: data[:200] + b"\0" + data[201:], lambda data: b"", lambda data: data * 2]
+    "damage",
+    [lambda data: data[:-40], lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:], lambda data: b"", lambda data: data * 2],
 )
 def test_an_archive_that_was_altered_is_not_read(kb, three, pruned, damage):
     done = pruned()
