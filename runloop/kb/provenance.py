@@ -93,11 +93,11 @@ def summary(explanation: Explanation) -> dict[str, Any]:
     """The answers in short: who made it, who approved it, on which texts and people it rests, what it cost.
 
     ``outcomes`` is what somebody said of calls that were cut off. Money is in US dollars, None where the price of a call is not known.
-    What was only looked at is not what it rests on.
+    What was only looked at is not what it rests on, nor is what lies behind that, such as who approved another mail, and what it cost.
     """
-    steps = explanation.steps
+    steps = _rested_on(explanation)
     own = [steps[link.key] for link in steps[explanation.root].links if link.relation == "made by" and link.key in steps]
-    rests = _cited(explanation)
+    rests = _cited(steps)
     calls = [step for step in steps.values() if step.kind == "model call"]
     prices = [step.facts.get("usd", 0) for step in calls]
     return {
@@ -113,7 +113,7 @@ def summary(explanation: Explanation) -> dict[str, Any]:
             "tokens": sum(step.facts.get("tokens_in", 0) + step.facts.get("tokens_out", 0) for step in calls),
             "usd": None if None in prices else round(sum(prices), 9),
         },
-        "gone": [{"step": step.key, "why": step.gone} for step in steps.values() if step.gone],
+        "gone": [{"step": step.key, "why": step.gone} for step in explanation.steps.values() if step.gone],
     }
 
 
@@ -131,13 +131,23 @@ _TEXTS = frozenset({"note", "message", "fact", "file", "appointment", "commit", 
 _LOOSE = frozenset({"looked at"})
 
 
-def _cited(explanation: Explanation) -> list[tuple[Step, list[str]]]:
+def _rested_on(explanation: Explanation) -> dict[str, Step]:
+    """The steps that a way leads to on which nothing was only looked at, in their order."""
+    found, ahead = {explanation.root}, [explanation.root]
+    while ahead:
+        links = explanation.steps[ahead.pop()].links
+        further = {link.key for link in links if link.relation not in _LOOSE and link.key in explanation.steps} - found
+        found |= further
+        ahead += further
+    return {key: step for key, step in explanation.steps.items() if key in found}
+
+
+def _cited(steps: Mapping[str, Step]) -> list[tuple[Step, list[str]]]:
     """The steps that something cites or was made from, each with the places in it."""
     places: dict[str, list[str]] = {}
-    for _, link in explanation.links():
-        if link.relation not in _LOOSE:
-            places.setdefault(link.key, []).extend([link.note] if link.note else [])
-    return [(step, list(dict.fromkeys(places[key]))) for key, step in explanation.steps.items() if key in places]
+    for link in (link for step in steps.values() for link in step.links if link.relation not in _LOOSE):
+        places.setdefault(link.key, []).extend([link.note] if link.note else [])
+    return [(step, list(dict.fromkeys(places[key]))) for key, step in steps.items() if key in places]
 
 
 def _used(step: Step, rests: Sequence[tuple[Step, list[str]]]) -> bool:

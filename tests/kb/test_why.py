@@ -15,7 +15,7 @@ from runloop.kb import KnowledgeBase, StateDelta
 from runloop.kb.errors import LedgerError
 from runloop.kb.evidence import MAX_NAMED, Named, names_in
 from runloop.kb.naming import MAX_CANDIDATES, only
-from runloop.kb.provenance import Link, Step, walk
+from runloop.kb.provenance import Link, Step, summary, walk
 from runloop.kb.timeline import Span
 from runloop.runs.telling import RunTelling
 
@@ -433,6 +433,28 @@ def test_a_run_that_was_met_in_passing_is_shown_whole_where_something_asks_for_t
         return Step(key, "x", key, links=(Link("ran", "c"),) if key == "run" and whole else links.get(key, ()))
 
     assert list(walk("a", step_of).steps) == ["a", "run", "b", "c"]
+
+
+def test_what_lies_behind_something_that_was_only_looked_at_is_shown_and_nothing_rests_on_it():
+    steps = [
+        Step("mail", "mail", "", links=(Link("made by", "node"),)),
+        Step("node", "node", "", links=(Link("asked the model", "call"), Link("cites", "note"), Link("looked at", "other mail"))),
+        Step("call", "model call", "", facts={"tokens_in": 5, "usd": 1}),
+        Step("note", "note", "Tea"),
+        Step("other mail", "mail", "", links=(Link("made by", "other node"), Link("decision", "other yes"), Link("sent to", "Ada"))),
+        Step("other node", "node", "", links=(Link("asked the model", "other call"), Link("cites", "other note"), Link("cites", "note"))),
+        Step("other call", "model call", "", facts={"tokens_in": 700, "usd": 20}),
+        Step("other note", "note", "Coffee"),
+        Step("other yes", "approval", "", facts={"decision": "approved"}),
+        Step("Ada", "contact", "Ada"),
+    ]
+    found = walk("mail", lambda key, _: next(step for step in steps if step.key == key))
+    said = summary(found)
+
+    assert len(found.steps) == len(steps)
+    assert (said["cost"]["model_calls"], said["cost"]["tokens"], said["cost"]["usd"]) == (1, 5, 1)
+    assert [text["title"] for text in said["texts"]] == ["Tea"]
+    assert (said["approved_by"], said["people"]) == ([], [])
 
 
 def test_what_is_named_exactly_wins_over_what_is_only_alike(kb, letter, contact):
