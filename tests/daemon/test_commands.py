@@ -127,6 +127,7 @@ async def test_followers_outlive_a_daemon_that_is_killed_and_started_again(maili
         pass
     while "asks for approval" not in logs.stdout.readline():
         pass
+    await parked(mailing, 1)  # else it is taken up once more
     mailing.stop(signal.SIGKILL)
     away = [follower.stderr.readline() for follower in (attached, logs)]
     mailing.start()
