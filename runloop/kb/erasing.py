@@ -216,8 +216,8 @@ def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
 
 
 def _said_by(ledger: Ledger, event: StoredEvent, *, whole: bool) -> str | None:
-    """By what an importer will know the record again; nothing where it was erased in part before, or is none that an importer makes."""
-    if ERASED_KEY in event.payload:
+    """By what an importer will know the record again; nothing where more is taken out of it, or it is none that an importer makes."""
+    if ERASED_KEY in event.payload and not whole:
         return None
     recognise = recognising.whole if whole else recognising.content
     try:

@@ -157,3 +157,17 @@ def test_an_event_that_cannot_be_read_as_its_kind_is_erased_nevertheless(kb, pay
     kb.erase([event.id])
     assert kb.ledger.get(event.id).payload.keys() == {"$erased"}
     assert kb.ledger.verify().ok
+
+
+def test_who_lost_another_s_name_before_stays_out_as_well(kb, tmp_path):
+    def card(more):
+        path = tmp_path / "bob.vcf"
+        path.write_text(f"BEGIN:VCARD\nVERSION:4.0\nFN:Bob Reed\nEMAIL:bob@x.example\nORG:{more}\nEND:VCARD\n")
+        return import_contacts(kb, [path])
+
+    card("Office of Ada Lovelace")
+    forget(kb)
+    forgetting.carry_out(kb, forgetting.plan(kb, "bob@x.example"))
+    for more in ("Office of Ada Lovelace", "Another"):
+        report = card(more)
+        assert (report.taken, [each.reason for each in report.refused]) == (0, ["was erased (event 4); --take-erased takes it again"])
