@@ -39,7 +39,7 @@ _READING_WORDS = {
     "apt": lazy(r"list|show|search|policy|depends|rdepends"),
     "pip": lazy(r"list|show|freeze|check|inspect"),
     "brew": lazy(r"list|info|deps|leaves|outdated"),
-    "terraform": lazy(r"show|output|version|validate|graph"),
+    "terraform": lazy(r"version"),  # all else starts the providers that lie in its directory
 }
 """Of programs that do many things, the first words with which they only read."""
 

@@ -15,8 +15,10 @@ from blake3 import blake3
 
 from runloop.effects.perform.paths import PathRules, directory, refused
 from runloop.effects.perform.process import Command, Finished, ResourceLimits, run_command
+from runloop.effects.perform.repository import obeyed
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, invalid, require
 from runloop.errors import Where
+from runloop.policy.commands import program as name_of
 from runloop.policy.unasked import unasked_problem
 from runloop.tasks import shielded
 
@@ -70,7 +72,7 @@ class ExecRun:
     def _doubt(self, argv: tuple[str, ...], cwd: str | None, ctx: CallContext) -> str | None:
         """Why a command is asked about, empty where no more is to be said.
 
-        None where policy calls it read-only, and it names no file that the agent may not read itself.
+        None where policy calls it read-only, it names no file that the agent may not read itself, and nothing that is lying about makes it do more.
         """
         operands = ctx.caps.exec.operands(argv)
         if operands is None:
@@ -79,7 +81,11 @@ class ExecRun:
         if unasked_problem(argv) is not None:
             return ""
         hidden = next((word for word in operands if _is_file(word, cwd) and not self._readable(word, cwd, ctx)), None)
-        return None if hidden is None else f"it names {hidden}, which fs in policy.caps does not grant"
+        if hidden is not None:
+            return f"it names {hidden}, which fs in policy.caps does not grant"
+        if cwd is None or name_of(argv) != "git":
+            return None
+        return obeyed(cwd, [root for root, may_write in ctx.caps.fs.roots if may_write])
 
     def _readable(self, word: str, cwd: str | None, ctx: CallContext) -> bool:
         path = _path(word, cwd)
@@ -99,7 +105,7 @@ class ExecRun:
                 hint="let TMPDIR of what hosts the run, the daemon or `rlp run`, name a directory that can be written and has room",
             ) from error
         try:
-            finished = await self._run(data, own, timeout_ms / 1000, ctx)
+            finished = await self._run(data, own, timeout_ms / 1000, ctx, unasked=not prepared.external)
         except OSError as error:
             raise CallError(
                 CallErrorKind.UNAVAILABLE,
@@ -111,8 +117,11 @@ class ExecRun:
             await shielded(asyncio.to_thread(shutil.rmtree, own, ignore_errors=True))
         return Outcome(_result(finished), taint=frozenset({f"exec:{Path(data['program']).name}"}))
 
-    async def _run(self, data: Mapping[str, Any], own: str, timeout_s: float, ctx: CallContext) -> Finished:
-        env = (("PATH", self._path), ("HOME", own), ("TMPDIR", own), ("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8"), ("TERM", "dumb"))
+    async def _run(self, data: Mapping[str, Any], own: str, timeout_s: float, ctx: CallContext, *, unasked: bool) -> Finished:
+        env = (
+            *(("PATH", self._path), ("HOME", own), ("TMPDIR", own), ("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8"), ("TERM", "dumb")),
+            *((("GIT_OPTIONAL_LOCKS", "0"),) if unasked else ()),  # nor write the index of a repository, and run its hook for that
+        )
         argv = (data["program"], *data["argv"][1:])
 
         def command(cwd: str) -> Command:
