@@ -64,7 +64,9 @@ def begin(where):
     (where / "a.txt").write_text("one\n")
     git(where, "add", ".")
     commit = git(where, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit-tree", "-m", "x", git(where, "write-tree").strip())
-    signed = git(where, "cat-file", "commit", commit.strip()).replace("\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n -----END PGP SIGNATURE-----\n\n")
+    signed = git(where, "cat-file", "commit", commit.strip()).replace(
+        "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n -----END PGP SIGNATURE-----\n\n"
+    )
     raw = where.parent / "commit"
     raw.write_text(signed)
     commit = git(where, "hash-object", "-t", "commit", "-w", "--literally", str(raw))

@@ -72,7 +72,8 @@ class ExecRun:
     def _doubt(self, argv: tuple[str, ...], cwd: str | None, ctx: CallContext) -> str | None:
         """Why a command is asked about, empty where no more is to be said.
 
-        None where policy calls it read-only, it names no file that the agent may not read itself, and nothing that is lying about makes it do more.
+        None where policy calls it read-only, it names no file that the agent may not read itself, and it obeys no
+        repository that makes it do more.
         """
         operands = ctx.caps.exec.operands(argv)
         if operands is None:

@@ -1,7 +1,7 @@
 """What git would obey in a directory: the configuration of the repository that it finds there.
 
-A repository can name programs that reading it runs (gitattributes(5), git-config(1)), so a command that only reads is asked about where it does, and
-where the agent could change which repository that is.
+A repository can name programs that reading it runs (gitattributes(5), git-config(1)), so a command that only reads is asked about where
+it does, and where the agent could change which repository that is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from runloop.patterns import lazy
 from runloop.policy.paths import within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _LONGEST = 1 << 20
 _POINTER = "gitdir:"
@@ -41,7 +41,7 @@ def obeyed(cwd: str, writable: Iterable[str]) -> str | None:
         return None
     if any(map(os.path.lexists, (f"{found.top}/.gitmodules", f"{found.shared}/modules"))):
         return f"git obeys the submodules of {found.top} too"
-    for path in (f"{found.shared}/config", f"{found.own}/config.worktree"):
+    for path in (Path(found.shared, "config"), Path(found.own, "config.worktree")):
         text = _text(path)
         if text is None:
             return f"git obeys {path}, which cannot be read"
@@ -51,26 +51,25 @@ def obeyed(cwd: str, writable: Iterable[str]) -> str | None:
 
 
 def _find(cwd: str) -> _Repository | None:
-    for place in map(str, (Path(cwd), *Path(cwd).parents)):
-        inner = os.path.realpath(f"{place}/.git")
-        if os.path.isfile(inner):
-            pointer = (_text(inner) or "").removeprefix(_POINTER).strip()
-            inner = os.path.realpath(os.path.join(place, pointer))  # noqa: PTH118 - the pointer may be absolute
-        elif not os.path.isdir(inner):
-            if not all(os.path.exists(f"{place}/{name}") for name in ("HEAD", "objects", "refs")):
+    for place in (Path(cwd), *Path(cwd).parents):
+        inner = Path(os.path.realpath(place / ".git"))
+        if inner.is_file():
+            inner = place / (_text(inner) or "").removeprefix(_POINTER).strip()
+        elif not inner.is_dir():
+            if not all((place / name).exists() for name in ("HEAD", "objects", "refs")):
                 continue
             inner = place
-        common = (_text(f"{inner}/commondir") or "").strip()
-        return _Repository(place, inner, os.path.realpath(f"{inner}/{common}"))
+        common = (_text(inner / "commondir") or "").strip()
+        return _Repository(str(place), os.path.realpath(inner), os.path.realpath(inner / common))
     return None
 
 
-def _text(path: str) -> str | None:
+def _text(path: Path) -> str | None:
     """What a file says, nothing where there is none; None where that cannot be told."""
     try:
-        if not os.path.isfile(path):
-            return "" if not os.path.lexists(path) else None
-        with open(path, "rb") as file:
+        if not path.is_file():
+            return None if os.path.lexists(path) else ""
+        with path.open("rb") as file:
             read = file.read(_LONGEST + 1)
     except OSError:
         return None
