@@ -152,6 +152,12 @@ def test_a_configuration_that_cannot_be_read_is_none_to_trust(repository):
     assert obeyed(str(repository), ()) == f"git obeys {config}, which cannot be read"
 
 
+@pytest.mark.parametrize("pointer", ["gitdir: a\0b", f"gitdir: {'x' * 300}"])
+def test_nor_is_a_work_tree_whose_state_cannot_be_found(tmp_path, pointer):
+    (tmp_path / ".git").write_text(pointer)
+    assert "which cannot be read" in obeyed(str(tmp_path.resolve()), ())
+
+
 @pytest.mark.parametrize(
     ("root", "asked"), [("work", True), ("work/.git/hooks", True), ("work/out", True), ("", True), ("beside", False), ("workshop", False)]
 )

@@ -34,7 +34,10 @@ class _Repository(NamedTuple):
 
 def obeyed(cwd: str, writable: Iterable[str]) -> str | None:
     """Why git is not only reading in ``cwd``, a resolved directory, for whoever may write below ``writable``; None where it is."""
-    found = _find(cwd)
+    try:
+        found = _find(cwd)
+    except (OSError, ValueError) as error:  # a place that may not be searched, a name that none can have
+        return f"git obeys the repository it finds, which cannot be read: {error}"
     if any(within(cwd, root) or any(within(place, root) or within(root, place) for place in found or ()) for root in writable):
         return "git obeys the repository it finds, which fs_rw in policy.caps lets the agent change"
     if found is None:
