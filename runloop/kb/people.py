@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+")
+_ADDRESS = re.compile(r"(?<![^\s@<>])[^\s@<>]++@[^\s@<>]+")  # from the beginning of a word only, or each of its letters looks to its end
 _CLOSE = 0.75  # likeness of folded names, from 0 to 1, at which a typing error is more likely than another person
 _LONGEST = 32  # letters of a word that may be mistyped
 _MOST = 256  # contacts that are looked at, of each sort of match

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from runloop.errors import InvalidInput
 from runloop.events import INLINE_LIMIT, NewEvent
 from runloop.kb.derived import WORD, fold
+from runloop.kb.people import _ADDRESS, has_address
 from runloop.kb.search.excerpts import EXCERPT_CHARS, excerpt_of, marks_of
 
 
@@ -139,6 +140,15 @@ def test_a_person_is_found_by_address_name_nickname_words_or_a_close_spelling(pe
 @pytest.mark.parametrize("query", ["nobody@analytical.example", "ada@nowhere.example", "Grace Nobody"])
 def test_somebody_who_shares_only_some_words_with_the_query_is_not_offered(people, query):
     assert people.search(query, ["contacts"]) == []
+
+
+@given(st.text("ab@<> .\u00e9"))
+def test_an_address_in_a_query_is_what_a_slow_expression_takes_for_one(query):
+    assert _ADDRESS.findall(query) == re.findall(r"[^\s@<>]+@[^\s@<>]+", query)
+
+
+def test_a_query_of_one_endless_word_is_looked_through_once():
+    assert not has_address("(" * 1_000_000)
 
 
 def test_the_stronger_sort_of_match_comes_first(people, contact):
