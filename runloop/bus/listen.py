@@ -256,16 +256,22 @@ def _remove_stale(path: Path) -> None:
     """Remove a socket that nobody listens on; anything else at the path stays and is an error."""
     if not _is_socket(path):
         return
+    if not nobody_listens(path):
+        raise _running(path, "")
+    path.unlink(missing_ok=True)
+
+
+def nobody_listens(path: Path) -> bool:
+    """Whether there is no socket, or one that is left over; False also where this user may not know."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(_PROBE_S)
         try:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return
+            return True
         except OSError:  # it is busy, or not ours: whoever listens there is alive
             pass
-    raise _running(path, "")
+    return False
 
 
 def _running(path: Path, who: str) -> AlreadyRunning:

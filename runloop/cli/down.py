@@ -6,6 +6,7 @@ import os
 import select
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from runloop.cli import context, link, output
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
-from runloop.errors import Unavailable
+from runloop.errors import RunloopError, Unavailable
 from runloop.rmp.errors import FramingError
 
 if TYPE_CHECKING:
@@ -32,10 +33,17 @@ def down(
     """Stop the daemon: no new runs, a grace for nodes that work, then the end. Runs without an end stay unfinished in the ledger."""
     settings = context.settings_for_the_daemon()
     grace_ms = settings.get("runtime.drain_grace_ms") if grace_s is None else int(grace_s * 1000)
-    handle, silent = waited(_ask_to_stop(settings, grace_ms)), False
+    why: RunloopError | None = None
+    try:
+        handle = waited(_ask_to_stop(settings, grace_ms))
+    except (Unavailable, FramingError) as error:  # also of a version that speaks otherwise: a signal reaches it
+        handle, why = None, error
+    silent = handle is None
     if handle is None:
-        handle, silent = _signal(settings), True
+        handle = _signal(settings)
     if handle is None:
+        if why is not None and not _is_nobody(why):
+            raise why
         _say(None, as_json=as_json)
         return 0
     pid, descriptor = handle
@@ -66,6 +74,13 @@ def _signal(settings: Settings) -> tuple[int, int] | None:
     return None
 
 
+def _is_nobody(why: RunloopError) -> bool:
+    """Whether it was not to be asked since there is none, and not since the one that is there cannot be."""
+    from runloop.bus.listen import nobody_listens
+
+    return isinstance(why, Unavailable) and (why.where.file is None or nobody_listens(Path(why.where.file)))
+
+
 def _say(pid: int | None, *, as_json: bool) -> None:
     if as_json:
         output.print_json({"state": "none" if pid is None else "stopped", "pid": pid})
@@ -74,14 +89,11 @@ def _say(pid: int | None, *, as_json: bool) -> None:
 
 
 async def _ask_to_stop(settings: Settings, grace_ms: int) -> tuple[int, int] | None:
-    """The daemon's process and a descriptor that becomes readable at its end, or None where nobody answers."""
-    try:
-        client = await link.find(settings)
-    except (Unavailable, FramingError):  # also of a version that speaks otherwise: a signal reaches it
-        return None
-    if client is None:
-        return None
-    async with client:
+    """The daemon's process and a descriptor that becomes readable at its end; None where it goes away meanwhile.
+
+    Raises Unavailable where nobody answers, FramingError where who answers speaks otherwise.
+    """
+    async with link.linked(settings) as client:
         try:
             pid = (await client.status())["pid"]
             descriptor = os.pidfd_open(pid)  # before it is told: its number cannot have gone to another process

@@ -191,9 +191,11 @@ def _start(log: Path) -> tuple[int, subprocess.Popen[bytes]]:
         errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         where = Where(file=str(log), key="logging.file")
-        raise Unavailable(
-            f"the log cannot be written: {error.strerror}", code="daemon.log", where=where, hint="set logging.file"
-        ) from error
+        hint = (
+            "name a file of this user in logging.file; `rlp config explain logging.file` says where it is set, "
+            "and what is for the machine's daemon alone belongs in /var/lib/runloop/config.yaml"
+        )
+        raise Unavailable(f"the log cannot be written: {error.strerror}", code="daemon.log", where=where, hint=hint) from error
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command,

@@ -16,7 +16,7 @@ from runloop.bus.subscription import REALTIME
 from runloop.bus.versions import fits, other_version
 from runloop.client import agents
 from runloop.client.handle import RunHandle, run_topic
-from runloop.client.places import Place, places
+from runloop.client.places import SYSTEM_TOKEN, Place, machines, places
 from runloop.client.submission import submission
 from runloop.errors import Denied, RunloopError, Unavailable, Where
 from runloop.rmp import DEFAULT_TTL_MS
@@ -38,6 +38,7 @@ _REPEATABLE: Final = frozenset(
     {"submit", "fork", "attach", "list", "approvals", "status", "metrics", "library", "describe_agents", "blob", "route"}
 )
 """Verbs that are asked again after a broken connection: doing them twice is doing them once."""
+_SILENT: Final = "it still starts, or hangs: its log says which; `rlp down` ends it"
 _ID_LENGTH: Final = 36
 """Characters of a run's id; what names one otherwise is shorter, or longer by a prefix."""
 _OF_ANY_VERSION: Final = frozenset({"status", "drain"})
@@ -91,9 +92,7 @@ class Client:
         return self
 
     async def _found(self) -> tuple[BusClient, Path]:
-        from runloop.config import load
-
-        tried, silent, doing, others = places(self._settings or load(), self._socket), None, None, None
+        (tried, others), silent, doing = self._places(), None, None
         for place in tried:
             if not place.is_there:
                 continue
@@ -102,9 +101,6 @@ class Client:
                 continue
             try:
                 role, token = await self._credentials(place)
-                if place.of_the_machine and token is None and self._wanted is None:
-                    others = place.socket
-                    continue
                 found = await self._greeted(place, role, token)
             except RunloopError as error:
                 if error.code not in _NOBODY:
@@ -112,15 +108,26 @@ class Client:
                 if error.code == DeadlinePassed.code:
                     silent = place.socket
                 if place.explicit:
-                    raise error if error.code == "bus.stranger" else _unreachable(place) from error
+                    raise error if error.code == "bus.stranger" else _unreachable(place, error) from error
             else:
                 return found, place.socket
         if silent is not None:
-            message, hint = f"the daemon at {silent} does not answer", "it still starts, or hangs: its log says which; `rlp down` ends it"
+            message, hint = f"the daemon at {silent} does not answer", _SILENT
             if doing is not None:
                 message, hint = f"{message} yet: {doing}", "`rlp up --wait` returns when it does"
             raise Unavailable(message, code="daemon.unavailable", where=Where(file=str(silent)), hint=hint)
-        raise _nobody([place.socket for place in tried if place.socket != others], others)
+        raise _nobody([place.socket for place in tried], others)
+
+    def _places(self) -> tuple[tuple[Place, ...], Path | None]:
+        """Where to look, and the socket of the machine's daemon where it is left out: who asks for no role means a daemon of their own."""
+        from runloop.config import load
+
+        found, machine = places(self._settings or load(), self._socket), machines()
+        if any(place.explicit or place == machine for place in found) or not machine.is_there:
+            return found, None
+        if self._wanted is None and self._token is None:
+            return found, machine.socket
+        return (*found, machine), None
 
     async def _greeted(self, place: Place, role: str, token: str | None) -> BusClient:
         """A connection; as client where the token that was found is another daemon's, and nobody asked for a role."""
@@ -366,15 +373,20 @@ def _nobody(tried: Sequence[Path], others: Path | None) -> Unavailable:
     named = ", ".join(map(str, tried))
     if others is None:
         return Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
-    message = f"no daemon of this user answers; tried {named}. The one at {others} is the machine's, for who may read its token"
-    hint = f"start your own with `rlp up`; --set runtime.socket_path={others} asks the machine's for what needs no token"
+    message = f"no daemon of this user answers; tried {named}. The one at {others} is the machine's"
+    hint = (
+        f"start your own with `rlp up`; its own user asks the machine's with RUNLOOP_HOME={SYSTEM_TOKEN.parent}, "
+        f"and --set runtime.socket_path={others} asks it for what needs no token"
+    )
     return Unavailable(message, code="daemon.unavailable", hint=hint)
 
 
-def _unreachable(place: Place) -> Unavailable:
+def _unreachable(place: Place, why: RunloopError) -> Unavailable:
     where = Where(file=str(place.socket), key="runtime.socket_path")
     if place.is_closed:
         hint = "it is another user's, and each user has a daemon of their own: leave runtime.socket_path out and start it with `rlp up`"
         return Unavailable(f"this user may not use the socket {place.socket}", code="daemon.unreachable", where=where, hint=hint)
+    if why.code == DeadlinePassed.code:
+        return Unavailable(f"the daemon at {place.socket} does not answer", code="daemon.unreachable", where=where, hint=_SILENT)
     hint = "start it with `rlp up`, or use --local where the verb has it"
     return Unavailable(f"the daemon at {place.socket} is unreachable", code="daemon.unreachable", where=where, hint=hint)

@@ -123,7 +123,11 @@ def _live(
         log.configure(settings)
     except OSError as error:
         where, why = Where(file=str(settings.get("logging.file")), key="logging.file"), f"the log cannot be written: {error.strerror}"
-        raise InvalidInput(why, code="daemon.log", where=where, hint="set logging.file") from error
+        hint = (
+            "name a file of this user in logging.file; `rlp config explain logging.file` says where it is set, "
+            "and what is for the machine's daemon alone belongs in /var/lib/runloop/config.yaml"
+        )
+        raise InvalidInput(why, code="daemon.log", where=where, hint=hint) from error
     os.umask(0o077)
     options = Options(load, arguments.system, _group(arguments), workers)
 
