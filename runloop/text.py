@@ -32,6 +32,8 @@ _UNSAFE_IN_CELL = lazy(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 _SUSPECT = lazy(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}{_JOINERS}]")
 _SUSPECT_IN_CELL = lazy(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}{_JOINERS}]")
 
+_SET_BACK_MS: Final = 1000
+"""So much less than nothing is no rounding."""
 _WORD: Final = lazy(r"\w+")
 _BESIDE_LATIN: Final = frozenset({"", "LATIN", "CJK", "HIRAGANA", "KATAKANA", "HANGUL", "FEMININE", "MASCULINE", "MODIFIER"})
 """Scripts whose letters stand in words with Latin ones, and look like none of them."""
@@ -145,8 +147,8 @@ def lookalikes(name: str) -> list[str]:
 
 
 def span(ms: int | None) -> str:
-    """``ms`` as a short time for people: 0.42s, 12.3s, 3m05s, 2h10m, 3d4h; a dash when it is not known."""
-    if ms is None:
+    """``ms`` as a short time for people: 0.42s, 12.3s, 3m05s, 2h10m, 3d4h; a dash when it is not known, as after the clock was set back."""
+    if ms is None or ms <= -_SET_BACK_MS:
         return "–"
     if ms < 10_000:
         return f"{max(0, ms) / 1000:.2f}s"

@@ -177,12 +177,14 @@ def needs(shell: str, path: Path) -> str:
 
 def place(shell: str, environment: Mapping[str, str]) -> Path:
     """The file that a new shell loads completion of `rlp` from; for zsh its directory must be in fpath."""
-    home = Path(environment.get("HOME") or Path.home())
-    data = Path(environment.get("XDG_DATA_HOME") or home / ".local/share")
+    from runloop.cli.whole import home
+
+    own = home(environment)
+    data = Path(environment.get("XDG_DATA_HOME") or own / ".local/share")
     return {
         "bash": data / "bash-completion/completions/rlp",
         "zsh": data / "zsh/site-functions/_rlp",
-        "fish": Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "fish/completions/rlp.fish",
+        "fish": Path(environment.get("XDG_CONFIG_HOME") or own / ".config") / "fish/completions/rlp.fish",
     }[shell]
 
 

@@ -13,7 +13,7 @@ import typer
 
 from runloop.cli import output
 from runloop.cli.options import JsonOption, LinesOption, TableOption
-from runloop.cli.whole import remedy, write_whole
+from runloop.cli.whole import home, remedy, write_whole
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError, Where
 from runloop.links import followed, regular
@@ -141,12 +141,12 @@ def snippet_of(shell: str) -> Path | None:
 
 def rc_file(shell: str, environment: Mapping[str, str]) -> Path:
     """The file that a new interactive shell of this kind reads."""
-    home = Path(environment.get("HOME") or Path.home())
+    own = home(environment)
     if shell == "zsh":
-        return Path(environment.get("ZDOTDIR") or home) / ".zshrc"
+        return Path(environment.get("ZDOTDIR") or own) / ".zshrc"
     if shell == "bash":
-        return home / ".bashrc"
-    return Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "fish" / "config.fish"
+        return own / ".bashrc"
+    return Path(environment.get("XDG_CONFIG_HOME") or own / ".config") / "fish" / "config.fish"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runloop.errors import NO_ROOM
+from runloop.errors import NO_ROOM, InvalidInput
 from runloop.links import replaceable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+
+
+def home(environment: Mapping[str, str]) -> Path:
+    """The directory of the person's own files, as a shell has it. Raises InvalidInput ``cli.no_home`` where there is none."""
+    try:
+        return Path(environment.get("HOME") or Path.home())
+    except RuntimeError:
+        message = "there is no home directory: HOME is not set, and the system has none for this user"
+        raise InvalidInput(message, code="cli.no_home", hint="set HOME") from None
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o666, new: bool = False) -> None:

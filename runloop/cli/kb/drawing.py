@@ -282,7 +282,9 @@ def short_path(path: str | None) -> str:
     """The path from here or from the home directory, where it lies below one of them."""
     if not path or not path.startswith("/"):
         return path or ""
-    for base, sign in ((Path.cwd(), ""), (Path("~").expanduser(), "~/")):
+    from runloop.kb.naming import at_home
+
+    for base, sign in ((Path.cwd(), ""), (at_home("~"), "~/")):
         if Path(path).is_relative_to(base):
             return sign + str(Path(path).relative_to(base))
     return path

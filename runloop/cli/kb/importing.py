@@ -138,12 +138,13 @@ def shell(
     """Import shell histories. Passwords, tokens and keys are taken out of the commands before anything is stored."""
     import os
 
+    from runloop.cli.whole import home
     from runloop.kb.importers.shell.histories import SHELLS
     from runloop.kb.importers.shell.importing import import_shell, usual_histories
 
     if which is not None and which not in SHELLS:
         raise InvalidInput(f"{which!r} is not a shell that can be read", code="cli.usage", hint=f"use {', '.join(SHELLS)}")
-    chosen = files or usual_histories(os.environ, Path.home())
+    chosen = files or usual_histories(os.environ, home(os.environ))
     if not chosen:
         raise InvalidInput("no shell history was found", code="import.missing", hint="name the file: rlp kb import shell FILE")
     return import_shell(taking.kb, chosen, taking.how, shell=which, encoding=taking.encoding)
