@@ -13,7 +13,10 @@ from runloop.patterns import lazy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_FIRST_MS, _LAST_MS = -62_135_424_000_000, 253_402_128_000_000  # the years 1 to 9999 but for two days: zones are up to a day away
+_FIRST_MS, _LAST_MS = (
+    -62_135_424_000_000,
+    253_402_128_000_000,
+)  # the years 1 to 9999 but for two days: zones are up to a day away
 # C1, DEL, bidirectional overrides, isolates and marks, line and paragraph separators, lone surrogates
 _DRIVING = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 # What a terminal shows as nothing: words or whole messages could hide in them from whoever approves the text
@@ -167,15 +170,19 @@ def with_time_left(waits: str, until_ms: int | None, now_ms: int) -> str:
     return waits if waits != A_TIME or until_ms is None else f"{waits}, {span(max(0, until_ms - now_ms))} left"
 
 
+def _with_date(ms: int) -> int:
+    return min(max(ms, _FIRST_MS), _LAST_MS)
+
+
 def in_utc(ms: int) -> datetime:
     """Unix milliseconds as a date and time: of those that none can say, the nearest that has one in every zone."""
-    return datetime.fromtimestamp(min(max(ms, _FIRST_MS), _LAST_MS) / 1000, UTC)
+    return datetime.fromtimestamp(_with_date(ms) / 1000, UTC)
 
 
 def _here(ms: int) -> datetime:
     """Unix milliseconds in this machine's zone as it is now: who travels changes it under programs that are open for days."""
     time.tzset()
-    return in_utc(ms).astimezone()
+    return datetime.fromtimestamp(_with_date(ms) / 1000)  # noqa: DTZ006 - a zone a day away from UTC has no aware form
 
 
 def clock(ms: int) -> str:

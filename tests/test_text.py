@@ -46,7 +46,7 @@ def test_a_zone_that_changes_while_a_program_is_open_counts_from_then_on(travell
     ]
 
 
-@pytest.mark.parametrize("zone", ["UTC", "East-14", "West+12"])
+@pytest.mark.parametrize("zone", ["UTC", "East-14", "West+12", "Far-24", "Far+24"])
 def test_a_time_that_no_date_can_say_is_shown_as_the_nearest_one(travelling, zone):
     travelling(zone)
     shown = [date_clock(ms)[:4] for ms in (-(2**63), -62_135_596_800_000, 253_402_300_799_999, 2**63 - 1)]

@@ -14,7 +14,7 @@ from runloop.cli.ledger import has_ledger
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, LinesOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
-from runloop.text import in_utc
+from runloop.text import date_clock
 
 if TYPE_CHECKING:
     import apsw
@@ -144,7 +144,7 @@ def _only_alike(db: apsw.Connection, subject: str | None) -> bool:
 
 
 def _row(fact: dict[str, Any]) -> tuple[Any, ...]:
-    when = in_utc(fact["said_ms"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    when = date_clock(fact["said_ms"])[:-3]
     sources = ", ".join(f"event:{span['event_id']}" + (f" line {span['line']}" if "line" in span else "") for span in fact["spans"])
     return fact["fact"], fact["subject"], fact["predicate"], fact["value"], fact["said_by"], when, sources or None
 

@@ -14,7 +14,7 @@ from runloop.cli.kb.progress import progress
 from runloop.cli.kb.pruning import accept, signers
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput
-from runloop.text import in_utc
+from runloop.text import day
 
 if TYPE_CHECKING:
     from runloop.kb.verify import VerifyReport
@@ -137,7 +137,7 @@ def stats(json: JsonOption = False, table: TableOption = False) -> int:
         return EXIT_OK
     head, blobs, runs = found["head"], found["blobs"], found["runs"]
     output.print_line(f"ledger {found['ledger_id']} (schema {found['schema']}), head {head['id']}:{head['chain']}")
-    span = "" if found["oldest_ms"] is None else f", {_day(found['oldest_ms'])} to {_day(found['newest_ms'])}"
+    span = "" if found["oldest_ms"] is None else f", {day(found['oldest_ms'])} to {day(found['newest_ms'])}"
     each = "" if found["bytes_per_event"] is None else f", {found['bytes_per_event']:,} bytes each on disk"
     output.print_line(f"{found['events']:,} events{span}{each}; {blobs['count']:,} blobs of {blobs['bytes']:,} bytes")
     output.print_line(f"runs: {', '.join(f'{count} {status}' for status, count in runs.items()) or 'none'}")
@@ -156,7 +156,3 @@ def stats(json: JsonOption = False, table: TableOption = False) -> int:
     rows = [(f"{each['file']}.{each['name']}", each["bytes"], each["unused"]) for each in found["tables"]]
     output.print_rows(("table or index", "bytes", "unused"), rows, as_table=True, style=output.TableStyle(max_rows=15))
     return EXIT_OK
-
-
-def _day(ts_ms: int) -> str:
-    return in_utc(ts_ms).astimezone().strftime("%Y-%m-%d")
