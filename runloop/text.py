@@ -13,10 +13,7 @@ from runloop.patterns import lazy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_FIRST_MS, _LAST_MS = (
-    -62_135_424_000_000,
-    253_402_128_000_000,
-)  # the years 1 to 9999 but for two days: zones are up to a day away
+_FIRST_MS, _LAST_MS = -62_135_424_000_000, 253_402_128_000_000  # the years 1 to 9999 but for two days: zones are up to a day away
 # C1, DEL, bidirectional overrides, isolates and marks, line and paragraph separators, lone surrogates
 _DRIVING = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 # What a terminal shows as nothing: words or whole messages could hide in them from whoever approves the text

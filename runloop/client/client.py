@@ -16,7 +16,7 @@ from runloop.bus.subscription import REALTIME
 from runloop.bus.versions import fits, other_version
 from runloop.client import agents
 from runloop.client.handle import RunHandle, run_topic
-from runloop.client.places import SYSTEM_TOKEN, Place, machines, places
+from runloop.client.places import Place, places
 from runloop.client.submission import submission
 from runloop.errors import Denied, RunloopError, Unavailable, Where
 from runloop.rmp import DEFAULT_TTL_MS
@@ -92,7 +92,9 @@ class Client:
         return self
 
     async def _found(self) -> tuple[BusClient, Path]:
-        (tried, others), silent, doing = self._places(), None, None
+        from runloop.config import load
+
+        tried, silent, doing, others = places(self._settings or load(), self._socket), None, None, None
         for place in tried:
             if not place.is_there:
                 continue
@@ -101,6 +103,9 @@ class Client:
                 continue
             try:
                 role, token = await self._credentials(place)
+                if place.of_the_machine and token is None and self._wanted is None:
+                    others = place.socket
+                    continue
                 found = await self._greeted(place, role, token)
             except RunloopError as error:
                 if error.code not in _NOBODY:
@@ -116,18 +121,7 @@ class Client:
             if doing is not None:
                 message, hint = f"{message} yet: {doing}", "`rlp up --wait` returns when it does"
             raise Unavailable(message, code="daemon.unavailable", where=Where(file=str(silent)), hint=hint)
-        raise _nobody([place.socket for place in tried], others)
-
-    def _places(self) -> tuple[tuple[Place, ...], Path | None]:
-        """Where to look, and the socket of the machine's daemon where it is left out: who asks for no role means a daemon of their own."""
-        from runloop.config import load
-
-        found, machine = places(self._settings or load(), self._socket), machines()
-        if any(place.explicit or place == machine for place in found) or not machine.is_there:
-            return found, None
-        if self._wanted is None and self._token is None:
-            return found, machine.socket
-        return (*found, machine), None
+        raise _nobody([place.socket for place in tried if place.socket != others], others)
 
     async def _greeted(self, place: Place, role: str, token: str | None) -> BusClient:
         """A connection; as client where the token that was found is another daemon's, and nobody asked for a role."""
@@ -373,11 +367,8 @@ def _nobody(tried: Sequence[Path], others: Path | None) -> Unavailable:
     named = ", ".join(map(str, tried))
     if others is None:
         return Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
-    message = f"no daemon of this user answers; tried {named}. The one at {others} is the machine's"
-    hint = (
-        f"start your own with `rlp up`; its own user asks the machine's with RUNLOOP_HOME={SYSTEM_TOKEN.parent}, "
-        f"and --set runtime.socket_path={others} asks it for what needs no token"
-    )
+    message = f"no daemon of this user answers; tried {named}. The one at {others} is the machine's, for who may read its token"
+    hint = f"start your own with `rlp up`; --set runtime.socket_path={others} asks the machine's for what needs no token"
     return Unavailable(message, code="daemon.unavailable", hint=hint)
 
 

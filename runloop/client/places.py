@@ -78,23 +78,14 @@ class Place:
 
     @property
     def of_the_machine(self) -> bool:
-        """Whether the machine's daemon is meant, which is for its own user."""
+        """Whether the machine's daemon is meant, which is for who may read its token."""
         return self.socket == SYSTEM_SOCKET and not self.explicit
 
 
-def machines() -> Place:
-    """Where the machine's daemon listens."""
-    return Place(SYSTEM_SOCKET, SYSTEM_TOKEN)
-
-
 def places(settings: Settings, socket: Path | None = None) -> tuple[Place, ...]:
-    """Where the daemon of these settings may be, in order: ``socket`` or the one that is set and no other, else its own.
-
-    The machine's is among them where its state is that of these settings: who asks a daemon reads the same ledger as it.
-    """
+    """Where to look, in order: ``socket`` or the one that is set and no other, else the user's and then the machine's."""
     token = settings.directories.token
     explicit: Path | None = socket or settings.get("runtime.socket_path")
     if explicit is not None:
         return (Place(explicit, token, explicit=True),)
-    own = tuple(Place(each, token) for each in settings.sockets)
-    return (*own, machines()) if token == SYSTEM_TOKEN else own
+    return (*(Place(each, token) for each in settings.sockets), Place(SYSTEM_SOCKET, SYSTEM_TOKEN))

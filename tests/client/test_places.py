@@ -23,20 +23,12 @@ from runloop.errors import Unavailable
 TOKEN = "f" * 64
 
 
-def test_without_a_setting_a_users_daemon_is_at_the_users_sockets_alone(tmp_path):
+def test_without_a_setting_the_users_sockets_come_before_the_machines(tmp_path):
     settings = load(env={"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")})
     assert [(place.socket, place.token, place.explicit) for place in places(settings)] == [
         (tmp_path / "run/runloop/rmp.sock", tmp_path / ".runloop/token", False),
         (tmp_path / ".runloop/sock/rmp.sock", tmp_path / ".runloop/token", False),
-    ]
-
-
-def test_the_machines_socket_is_for_the_machines_state_directory(tmp_path):
-    settings = load(env={"HOME": str(tmp_path), "RUNLOOP_HOME": "/var/lib/runloop"}, system_dir=tmp_path)
-    token = Path("/var/lib/runloop/token")
-    assert [(place.socket, place.token) for place in places(settings)] == [
-        (Path("/var/lib/runloop/sock/rmp.sock"), token),
-        (Path("/run/runloop/rmp.sock"), token),
+        (Path("/run/runloop/rmp.sock"), Path("/var/lib/runloop/token"), False),
     ]
 
 
@@ -204,19 +196,21 @@ def test_a_hidden_token_is_none_with_the_reason_and_an_unsafe_one_is_an_error(tm
     assert place.read_token() == (None, f"may not read {path}")
 
 
-async def test_the_machines_daemon_is_only_for_its_own_state_or_who_asks_for_a_role(bus, tmp_path, monkeypatch):
-    token = write_token(tmp_path / "machine" / "token")
+async def test_the_machines_daemon_is_only_for_who_may_read_its_token(bus, tmp_path, monkeypatch):
+    token = tmp_path / "machine" / "token"
     monkeypatch.setattr("runloop.client.places.SYSTEM_SOCKET", bus.path)
     monkeypatch.setattr("runloop.client.places.SYSTEM_TOKEN", token)
+    client = Client(settings=bus.settings)
     with pytest.raises(Unavailable) as caught:
-        await Client(settings=bus.settings).connect()
+        await client.connect()
     async with Client(settings=bus.settings, role="client") as less:
         assert less.role == "client"
-    async with Client(settings=load(env={"RUNLOOP_HOME": str(token.parent)})) as client:
+    write_token(token, 0o644)
+    with pytest.raises(Unavailable):
+        await client.connect()
+    token.chmod(0o600)
+    async with client:
         assert (client.role, client.socket) == ("operator", bus.path)
-    token.chmod(0o644)  # or another user's, where root asks
-    async with Client(settings=load(env={"RUNLOOP_HOME": str(token.parent)})) as less:
-        assert less.role == "client"
     error = caught.value
     assert (error.code, f"The one at {bus.path} is the machine's" in error.message) == ("daemon.unavailable", True)
     assert error.message.count(str(bus.path)) == 1  # it is not among those that were tried
