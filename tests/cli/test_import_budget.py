@@ -115,7 +115,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "kb import contacts": ("kb import contacts nothing", STORE, 117),
     "kb import notes": ("kb import notes nothing", STORE, 115),
     "kb import mail": ("kb import mail nothing", {*STORE, "email.message"}, 121),
-    "kb import shell": ("kb import shell nothing", STORE, 116),
+    "kb import shell": ("kb import shell nothing", STORE, 117),
     "kb import calendar": ("kb import calendar nothing", STORE, 117),
     "kb import git": ("kb import git nothing", STORE, 114),
     "kb import events": ("kb import events nothing", STORE, 112),
