@@ -82,7 +82,7 @@ def ask_once(settings: Settings, verb: str, **fields: Any) -> dict[str, Any]:
 
 
 def ask_if_operator(settings: Settings, verb: str, **fields: Any) -> dict[str, Any] | None:
-    """As :func:`ask_if_there`; None also where this process is no operator of the daemon."""
+    """As :func:`ask_if_there`; None also where this process is no operator of a daemon that nobody named."""
     return ask_if_there(settings, verb, operators_only=True, **fields)
 
 
@@ -108,6 +108,7 @@ def _if_there(settings: Settings, asked: Callable[[Client], Awaitable[T]], *, op
         if client is None:
             return None
         async with client:
-            return None if operators_only and client.role != OPERATOR else await asked(client)
+            unasked = operators_only and client.role != OPERATOR and settings.get("runtime.socket_path") is None
+            return None if unasked else await asked(client)
 
     return waited(once())
