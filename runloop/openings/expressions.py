@@ -37,6 +37,8 @@ _TEXT = lazy(r'"[^"]*"')
 _QUOTED = lazy(r""""[^"]*"|'[^']*'|\u201c[^\u201d]*\u201d""")
 _JOINED = lazy(r"(?:(?<![\w.-])(?:and|or)\s+|&&\s*|\|\|\s*)(?:not\b|exists\s*\(|[\w-]+\.)", re.IGNORECASE)
 _ONE_EACH = "write two edges to the node, or two entries of 'any_of' or 'all_of'"
+_TEMPLATE = lazy(r"\{\{\s*params\.")
+_FIXED = "write the value itself, or hand the parameter to the agent under 'with', and let it give true or false"
 _NOT_INSIDE = "a port is a whole: what stands inside a value is no port"
 _NO_INPUT = "'{0}' has no port: name the one that gets the value, an argument of the agent; '{0}.in' gets none and only orders"
 TYPOGRAPHIC = str.maketrans("", "", "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a")
@@ -158,6 +160,8 @@ def parse_literal(text: str) -> Literal:
     if _FLOAT.fullmatch(text):
         return float(text)
     if len(text) >= 2 and text.startswith('"') and text.endswith('"'):
+        if _TEMPLATE.search(text):
+            raise ExpressionError("a comparison is with a fixed value, no template is filled in here", _FIXED)
         return text[1:-1]
     bare = (text[1:-1] if len(text) >= 2 and text[0] == text[-1] == "'" else text).translate(TYPOGRAPHIC)
     raise ExpressionError(

@@ -22,7 +22,14 @@ VERB = "daemon.needs_operator"
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["run", "quick"], "bus.forbidden"), (["runs"], VERB), (["attach", "last"], VERB), (["cancel", "last"], VERB), (["approve"], VERB), (["down"], VERB)],
+    [
+        (["run", "quick"], "bus.forbidden"),
+        (["runs"], VERB),
+        (["attach", "last"], VERB),
+        (["cancel", "last"], VERB),
+        (["approve"], VERB),
+        (["down"], VERB),
+    ],
 )
 def test_what_is_for_operators_says_who_may_and_why_this_process_may_not(started, arguments, code):
     token = started.leave()

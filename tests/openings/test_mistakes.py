@@ -165,6 +165,10 @@ CASES = [
     (f"{HEAD}{NODES}edges: [{{from: a.out, to: ‸.in}}]\n", "node and port identifiers must be non-empty"),
     (f"{HEAD}{NODES}edges: [{{from: a.out, to: ‸b.in==1}}]\n", "'in==1' is not an identifier; use letters, digits, '-' or '_'"),
     (f"{HEAD}{NODES}edges: [{{from: ‸a.ok==maybe, to: b.in}}]\n", "unsupported literal value; use booleans, numbers, or quoted strings"),
+    (
+        f"{HEAD}{NODES}edges: [{{from: ‸'a.ok == \"{{{{ params.x }}}}\"', to: b.in}}]\n",
+        "a comparison is with a fixed value, no template is filled in here",
+    ),
     (f"{HEAD}{NODES}edges: [{{from: ‸a.ok>true, to: b.in}}]\n", "'>' cannot compare booleans, so it never holds"),
     (f"{HEAD}{NODES}edges: [{{from: ‸c.out, to: b.in}}]\n", "edge references unknown node 'c'"),
     (f"{HEAD}{NODES}edges: [{{from: a.out, to: b.in}}, ‸{{from: ' a.out ', to: b.in}}]\n", "duplicate edge a.out -> b.in"),
