@@ -165,9 +165,11 @@ class AlarmError(Exception):
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, AlarmError])
 def test_a_call_that_a_signal_breaks_off_takes_no_message_from_the_next(server, raised):
     def broken_off(*_):
-        raise raised
+        if not heard.is_set():
+            heard.set()
+            raise raised
 
-    begun, ended, main = threading.Event(), threading.Event(), threading.main_thread().ident
+    begun, heard, ended, main = threading.Event(), threading.Event(), threading.Event(), threading.main_thread().ident
     before = signal.signal(signal.SIGUSR1, broken_off)
     try:
         with runloop.SyncClient(**server) as client:
@@ -184,7 +186,9 @@ def test_a_call_that_a_signal_breaks_off_takes_no_message_from_the_next(server, 
                 begun.wait()
                 while sys._current_frames()[main].f_code.co_name != "wait":
                     pass  # the main thread is about to
-                signal.pthread_kill(main, signal.SIGUSR1)
+                while not heard.is_set():  # one that comes just before the thread stands still is noted, and does not wake it
+                    signal.pthread_kill(main, signal.SIGUSR1)
+                    heard.wait(0.01)
 
             thread = threading.Thread(target=signals)
             thread.start()
