@@ -45,6 +45,14 @@ async def parked(link, opening, **fields):
     return run_id
 
 
+async def was_parked(daemon, link, opening, **fields):
+    """As :func:`parked`, of a run that a time may have brought back by now."""
+    run_id = await submitted(link, opening, **fields)
+    while "run.waiting" not in [record["kind"] for record in records(daemon, run_id)]:
+        await asyncio.sleep(0.02)
+    return run_id
+
+
 def mailing(daemon, *, parks):
     """A daemon with an agent that asks before it sends a mail, and parks what waits after ``parks`` ms."""
     daemon.agent("mails", MAILS, "mail = true")
@@ -304,9 +312,9 @@ async def test_a_time_brings_a_parked_run_back_also_when_it_passed_while_no_daem
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link:
-        one = await parked(link, "sleeps")
+        one = await was_parked(daemon, link, "sleeps")
         assert (await ended(link, one))["status"] == "succeeded"
-        other = await parked(link, "sleeps")
+        other = await was_parked(daemon, link, "sleeps")
     killed(daemon)
     async with daemon.client() as link:
         assert (await ended(link, other))["status"] == "succeeded"
@@ -320,9 +328,9 @@ async def test_the_time_of_a_question_ends_it_also_where_its_run_was_parked_or_n
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link:
-        one = await parked(link, "asks", patient=True)
+        one = await was_parked(daemon, link, "asks", patient=True)
         first = await ended(link, one)
-        other = await parked(link, "asks", patient=True)
+        other = await was_parked(daemon, link, "asks", patient=True)
     killed(daemon)
     async with daemon.client() as link:
         second = await ended(link, other)
@@ -453,7 +461,7 @@ async def test_a_time_of_a_nested_opening_counts_also_for_the_next_daemon(daemon
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link:
-        run_id = await parked(link, "outer")
+        run_id = await was_parked(daemon, link, "outer")
     killed(daemon)
     async with daemon.client() as link, asyncio.timeout(25):
         assert (await ended(link, run_id))["status"] == "succeeded"
@@ -480,7 +488,7 @@ async def test_a_pause_and_a_parked_run_that_is_cancelled(daemon):
 
 
 async def test_who_attaches_to_a_run_that_is_not_in_memory_is_there_when_it_asks(daemon):
-    daemon.agent("mails", MAILS.replace("    return", "    timer.sleep(1.5)\n    return"), "mail = true\ntime = true")
+    daemon.agent("mails", MAILS.replace("    return", "    timer.sleep(4)\n    return"), "mail = true\ntime = true")
     daemon.opening("mails")
     daemon.settings[PARKS] = 0
     daemon.start()
@@ -588,7 +596,7 @@ async def test_what_waits_is_listed_of_a_run_that_another_one_started_and_of_no_
 @pytest.mark.parametrize("parks", [0, 60_000], ids=["parked", "in memory"])
 @pytest.mark.parametrize(("code", "answer"), [(MAILS, {"approved": True}), (ASKS, {"answer": "red"})], ids=["approval", "question"])
 async def test_what_was_asked_of_somebody_who_attached_can_be_answered_after_a_restart(daemon, code, answer, parks):
-    daemon.agent("asks", code.replace("    return", "    timer.sleep(1.5)\n    return"), "mail = true\ntime = true\nask = true")
+    daemon.agent("asks", code.replace("    return", "    timer.sleep(4)\n    return"), "mail = true\ntime = true\nask = true")
     daemon.opening("asks")
     daemon.settings[PARKS] = parks
     daemon.start()

@@ -572,7 +572,7 @@ def test_a_daemon_that_is_killed_leaves_no_client_waiting(daemon, words):
 
 
 def test_rlp_run_goes_on_where_the_daemon_is_killed_and_started_again(daemon, words):
-    daemon.agent("naps", words.head + "def run():\n    emit.log('before')\n    timer.sleep(1)\n    return {'out': 1}\n", "time = true")
+    daemon.agent("naps", words.head + "def run():\n    emit.log('before')\n    timer.sleep(4)\n    return {'out': 1}\n", "time = true")
     daemon.opening("naps")
     daemon.start()
     with rlp_run(daemon, "naps") as process:
