@@ -1,5 +1,6 @@
 """What every test folder may use: hypothesis profiles, and one compiled-guest cache for the whole session."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -33,3 +34,24 @@ def closed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "stat", stat)
     return place
+
+
+class _Said(logging.Handler):
+    """What asyncio says went wrong where nobody waits: a callback's exception, a task's that nobody retrieved."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.messages = []
+
+    def emit(self, record):
+        self.messages.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails_unseen():
+    """A test fails with what went wrong in an event loop of its process, though nobody waited for it."""
+    said, logger = _Said(), logging.getLogger("asyncio")
+    logger.addHandler(said)
+    yield said.messages
+    logger.removeHandler(said)
+    assert said.messages == []

@@ -54,9 +54,9 @@ class Parking:
 
     def _set_timer(self) -> None:
         self.close()
-        if self._times:
-            in_ms = min(self._times[0][0] - self.clock_ms(), *(first[0] - self.boot_ms() for first in self._spans[:1]))
-            seconds = min(_LONGEST_S, max(0, in_ms) / 1000)
+        waits_ms = [first[0] - self.clock_ms() for first in self._times[:1]] + [first[0] - self.boot_ms() for first in self._spans[:1]]
+        if waits_ms:
+            seconds = min(_LONGEST_S, max(0, min(waits_ms)) / 1000)
             self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:

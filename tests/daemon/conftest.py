@@ -217,6 +217,11 @@ def daemon(guest_cache):
             made.process.kill()
             made.process.wait()
         made.end_detached()
+        log = Path(root) / "stderr"
+        unseen = [
+            line for line in (log.read_text().splitlines() if log.exists() else ()) if '"source": "asyncio"' in line and '"error"' in line
+        ]
+        assert unseen == []  # an exception of a callback, or of a task that nobody waited for
 
 
 @pytest.fixture
