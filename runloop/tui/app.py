@@ -38,6 +38,8 @@ FRAME_S: Final = 0.25
 """Between two paints of what records change; what a person does is painted at once."""
 TICK_S: Final = 1.0
 """How often times that run are painted while something runs."""
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+"""Signals at which it leaves, and the terminal is as it was."""
 _ERROR_S: Final = 8
 """How long it is told that something a person wanted failed."""
 
@@ -59,7 +61,8 @@ class Agtop(App[RunloopError | None]):
     CommandPalette:nocolor CommandList > .option-list--option-highlighted { text-style: underline; }
     """
     BINDINGS: ClassVar = [
-        Binding("q,ctrl+c", "quit", "Leave", priority=False),
+        Binding("q", "quit", "Leave"),
+        Binding("ctrl+c", "quit", "Leave", priority=True),  # from a sheet and a line that is typed too
         Binding("tab", "next(1)", "Next view", priority=True),
         Binding("shift+tab", "next(-1)", "View before", priority=True),
         *(Binding(str(number), f"go('{name}')", name, show=False) for number, name in enumerate(NAMES, start=1)),
@@ -121,11 +124,13 @@ class Agtop(App[RunloopError | None]):
         if self.feed.mode == "LIVE":
             self.set_interval(TICK_S, self._tick)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, EXIT_INTERRUPTED)
+        for number in _ENDING:
+            asyncio.get_running_loop().add_signal_handler(number, self.exit, None, EXIT_INTERRUPTED)
 
     def on_unmount(self) -> None:
         """End."""
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        for number in _ENDING:
+            asyncio.get_running_loop().remove_signal_handler(number)
 
     def _begin(self) -> None:
         self.run_worker(self._fill(), exclusive=True, exit_on_error=True)

@@ -40,7 +40,7 @@ _HINTS: Final = (
 
 
 class Tabs(Static):
-    """The line of views, of which only the one that is looked at is named where not all names fit; a click goes there."""
+    """The line of views, of which only the one that is looked at is named where not all names fit, with as many beside it as do; a click goes there."""
 
     _ends: Sequence[tuple[str, int]] = ()
     """Where each name ends."""
@@ -51,11 +51,14 @@ class Tabs(Static):
         ends: list[tuple[str, int]] = []
         waiting = f"({approvals})" if approvals else ""
         named = sum(len(name) + 3 for name in NAMES) + len(waiting) <= width
+        pieces: list[tuple[str, str, str, int]] = []
         for number, name in enumerate(NAMES, start=1):
             waits = waiting if name == "Inbox" else ""
-            style = styles["bold"] if name == current else styles["waiting"] if waits else styles["dim"]
+            style = "bold" if name == current else "waiting" if waits else "dim"
             told = f"{number} {name}{waits}" if named or name == current else f"{number}{waits}"
-            text.append(f"[{told}]" if name == current else f" {told}", style)
+            pieces.append((f"[{told}]" if name == current else f" {told}", name, style, abs(number - 1 - NAMES.index(current))))
+        for told, name, style, _ in fitting(pieces, width):
+            text.append(told, styles[style])
             ends.append((name, len(text)))
         self._ends = ends
         self.update(text)

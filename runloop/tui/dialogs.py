@@ -33,9 +33,12 @@ Over { align: center middle; }
 #choices { height: auto; color: $accent; }
 #problem, #news { height: auto; color: $error; display: none; }
 #problem.-told, #news.-told { display: block; }
-#decision { height: 1; border: none; padding: 0 1; background: $panel; }
+#sheet Panel { min-height: 1; }
+#decision { dock: bottom; height: 1; border: none; padding: 0 1; background: $panel; }
 """
 
+_LOW: Final = 7
+"""Rows of a screen from which on what may be typed has room below the content."""
 _WHAT_CHANGES: Final = "What should change? Say it in a line and press Enter."
 
 
@@ -76,7 +79,7 @@ class Over(ModalScreen[_Result]):
         """Lines are broken for the width there is."""
         event.stop()
         panel = self.query_one(Panel)
-        panel.show(Page(rows=tuple(self.told(max(20, panel.size.width - 1)))))
+        panel.show(Page(rows=tuple(self.told(max(1, panel.size.width - 1)))))
 
     def tell_news(self, text: str) -> None:
         """Say what happens; where nothing does it takes no room."""
@@ -164,7 +167,9 @@ class Typed(Over[bool], Generic[_Wanted]):
     def on_panel_resized(self, event: Panel.Resized) -> None:
         """Lines are broken for the width there is."""
         super().on_panel_resized(event)
-        self.query_one("#choices", Static).update("\n".join(self.choices(self.query_one(Panel).size.width, self.size.height // 4)))
+        choices = self.query_one("#choices", Static)
+        choices.update("\n".join(self.choices(self.query_one(Panel).size.width, self.size.height // 4)))
+        choices.display = self.size.height >= _LOW  # the content goes before
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Decide."""
@@ -296,7 +301,8 @@ def choice_lines(shown: Mapping[str, Any], width: int, room: int) -> list[str]:
             lines += broken(told, width)
     if len(lines) <= room:
         return lines
-    short = f"1 to {len(allowed)} = the option above" if shown["type"] == "question" else ", ".join(word for word, _ in allowed)
+    options = len(shown["options"]) if shown["type"] == "question" else 0
+    short = f"1 to {options} = the option above" if options else ", ".join(word for word, _ in allowed)
     return broken(short, width)
 
 

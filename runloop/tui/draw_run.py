@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from runloop.text import clean_line, clock_ms, fitted, span, with_time_left
+from runloop.text import clean_line, clock_ms, display_width, fitted, span, with_time_left
 from runloop.tui.model import Crossing, LogLine, NodeState, RunModel
 from runloop.tui.opening import opening_of
 from runloop.tui.page import (
@@ -21,9 +21,11 @@ from runloop.tui.page import (
     Row,
     cells,
     count,
+    fitting,
     header,
     line,
     money,
+    padded,
     paragraphs,
     size,
     state_piece,
@@ -59,14 +61,21 @@ _NAME: Final = 30
 NO_RUN: Final = Page(rows=(line("no run is chosen: choose one in Runs (1) and press Enter", "dim"),), title="Run")
 
 
-def title(run: RunModel, now_ms: int) -> Row:
-    """One line about the run."""
+def title(run: RunModel, width: int, now_ms: int) -> Row:
+    """One line about the run, of which goes first what its views or the list of runs say too."""
     state = run.shown_state
     mark, style = state_piece(state)
-    told = f"  {span(run.elapsed_ms(now_ms))}  tokens {count(run.spent_tokens())}  usd {money(run.spent_usd())}"
     waits = f"  waits for {with_time_left(run.waits_for, run.until_ms, now_ms)}" if run.waits_for else ""
-    name = fitted(clean_line(run.opening), _NAME)
-    return Row(((f"{name} ", "bold"), (f"{run.run_id[:8]} ", "accent"), (mark, style), (waits, "waiting"), (told, "")))
+    pieces = (
+        (f"{fitted(clean_line(run.opening), _NAME)} ", "bold", 0),
+        (f"{clean_line(run.run_id[:8])} ", "accent", 2),
+        (clean_line(mark), style, 0),
+        (clean_line(waits), "waiting", 1),
+        (f"  {span(run.elapsed_ms(now_ms))}", "", 3),
+        (f"  tokens {count(run.spent_tokens())}", "", 4),
+        (f"  usd {money(run.spent_usd())}", "", 5),
+    )
+    return Row(tuple((text, style) for text, style, _ in fitting(pieces, width)))
 
 
 def plan_page(run: RunModel, width: int, now_ms: int, *, ascii_only: bool = False) -> Page:
@@ -78,7 +87,7 @@ def plan_page(run: RunModel, width: int, now_ms: int, *, ascii_only: bool = Fals
         rows += [line(""), *paragraphs(f"{run.state}: {run.why}", width, "error")]
         rows += paragraphs(f"hint: {run.hint}", width) if run.hint else []
     graph = graph_rows(run, width, ascii_only=ascii_only)
-    return Page((title(run, now_ms), head), (*rows, line(""), *graph), title="Plan", columns=places)
+    return Page((title(run, width, now_ms), head), (*rows, line(""), *graph), title="Plan", columns=places)
 
 
 def _node_row(node: NodeState, sizes: Sequence[int], now_ms: int) -> Row:
@@ -131,18 +140,18 @@ def _marked(text: str, nodes: Mapping[str, NodeState], known: re.Pattern[str] | 
 def timeline_page(run: RunModel, width: int, now_ms: int, *, ascii_only: bool = False) -> Page:
     """A lane for each node: when its attempts ran, from the run's beginning to its end or to now."""
     start = run.started_ms or run.submitted_ms
-    names = max((len(node) for node in run.nodes), default=4)
+    names = max((display_width(clean_line(node)) for node in run.nodes), default=4)
     label = min(max(4, names), max(8, width // 4))
     room = width - label - 2
     if start is None or room < 10:
-        return Page((title(run, now_ms),), (line("nothing has begun", "dim"),), title="Time")
+        return Page((title(run, width, now_ms),), (line("nothing has begun", "dim"),), title="Time")
     end = max(run.ended_ms or now_ms, start + 1)
     whole = end - start
     left, right = f"0 at {clock_ms(start)}", f"+{span(whole)}"
     scale = Row(((" " * (label + 1), ""), (left + right.rjust(max(1, room - len(left))), "head")))
     full = "#" if ascii_only else "█"
     rows = [_lane(node, label, room, start, whole, now_ms if run.ended_ms is None else end, full) for node in run.nodes.values()]
-    return Page((title(run, now_ms), scale), tuple(rows), title="Time")
+    return Page((title(run, width, now_ms), scale), tuple(rows), title="Time")
 
 
 def _lane(node: NodeState, label: int, room: int, start: int, whole: int, now_ms: int, full: str) -> Row:
@@ -151,9 +160,8 @@ def _lane(node: NodeState, label: int, room: int, start: int, whole: int, now_ms
         first = min(room - 1, max(0, (began - start) * room // whole))
         last = min(room, max(first + 1, ((now_ms if ended is None else ended) - start) * room // whole))
         drawn[first:last] = (full if number % 2 == 0 else "▒" if full == "█" else "=") * (last - first)
-    name = node.name if len(node.name) <= label else node.name[: label - 1] + "…"
     bar = STATE_STYLE.get(node.shown_state, "") or "bar"
-    return Row(((name.ljust(label) + " ", "bold"), ("".join(drawn), bar)))
+    return Row(((padded(clean_line(node.name), label) + " ", "bold"), ("".join(drawn), bar)))
 
 
 def ladder_page(run: RunModel, width: int, now_ms: int, *, words: str = "") -> Page:
@@ -165,7 +173,7 @@ def ladder_page(run: RunModel, width: int, now_ms: int, *, words: str = "") -> P
     rows = [_crossing_row(key, each, sizes) for key, each in shown.items()]
     none = "no crossing matches the filter" if wanted else "nothing has crossed the boundary"
     before = [line(f"{run.gone} older ones are not kept here: `rlp trace {run.run_id[:8]}` has them", "dim")] if run.gone else []
-    return Page((title(run, now_ms), head), (*before, *(rows or [line(none, "dim")])), title="Ladder", columns=places)
+    return Page((title(run, width, now_ms), head), (*before, *(rows or [line(none, "dim")])), title="Ladder", columns=places)
 
 
 def content(each: Crossing) -> str:
@@ -222,16 +230,18 @@ def log_page(run: RunModel, width: int, now_ms: int, *, words: str = "", cleared
     lines = [each for each in run.log if each.seq > cleared and _says(f"{each.level} {each.node} {each.text}", wanted)]
     rows = [row for each in lines for row in _log_rows(each, width)]
     none = "no line matches the filter" if wanted else "nothing was said"
-    return Page((title(run, now_ms),), tuple(rows or [line(none, "dim")]), follow=True, title="Log")
+    before = [line(f"{run.log_gone} older ones are not kept here: `rlp logs {run.run_id[:8]}` has them", "dim")] if run.log_gone else []
+    return Page((title(run, width, now_ms),), (*before, *(rows or [line(none, "dim")])), follow=True, title="Log")
 
 
 def _log_rows(each: LogLine, width: int) -> list[Row]:
     """A line of the log, broken where it is too long, with what goes on under its text."""
-    when, level = (f"{clock_ms(each.ts_ms)} ", "dim"), (f"{each.level:<5} ", _LEVEL_STYLE.get(each.level, ""))
-    by = len(each.node) + 1 if each.node else 0
-    first, *more = paragraphs(" " * by + each.text, width - _LOG_TEXT)
+    when, level = (f"{clock_ms(each.ts_ms)} ", "dim"), (f"{padded(clean_line(each.level), 5)} ", _LEVEL_STYLE.get(each.level, ""))
+    node = clean_line(each.node)
+    by = display_width(node) + 1 if node else 0
+    first, *more = paragraphs(" " * by + each.text, max(8, width - _LOG_TEXT))
     told = (first.pieces[0], (first.pieces[1][0][by:], first.pieces[1][1]))
-    rows = [Row((when, level, (f"{each.node} " if by else "", "accent"), *told), str(each.seq))]
+    rows = [Row((when, level, (f"{node} " if by else "", "accent"), *told), str(each.seq))]
     return rows + [Row(((" " * _LOG_TEXT, ""), *row.pieces), str(each.seq)) for row in more]
 
 

@@ -38,7 +38,8 @@ _WAITS_FOR: Final = {
 }
 _LONG: Final = frozenset({"ask.person", "timer.sleep"})
 """Calls that wait for a person or a time, not for work."""
-_LOG_LINES: Final = 5_000
+LOG_LINES: Final = 5_000
+"""Lines that are kept of a run's log: the newest."""
 CROSSINGS: Final = 2_000
 """Crossings that are kept of a run: the newest, and what is under way."""
 _COMING: Final = 2_000
@@ -159,7 +160,9 @@ class RunModel:
     crossings: dict[str, Crossing] = field(default_factory=dict)
     gone: int = 0
     """How many older crossings are not kept."""
-    log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
+    log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    log_gone: int = 0
+    """How many older lines of its log are not kept."""
     artifacts: list[str] = field(default_factory=list)
     seq: int = 0
     listed_wait: str = ""
@@ -201,7 +204,8 @@ class RunModel:
     def shown_state(self) -> str:
         """Its state, ``waiting`` where every node that is at work waits."""
         if self.state == "running":
-            working = [node for node in self.nodes.values() if node.state in {"running", "ready"}]
+            split = {node.partition("[")[0] for node in self.nodes if "[" in node}  # their items are at work, not they
+            working = [node for node in self.nodes.values() if node.state in {"running", "ready"} and node.name not in split]
             if working and all(node.waits_for for node in working):
                 return "waiting"
         return self.state
@@ -268,6 +272,7 @@ def take(run: RunModel, record: Record) -> bool:
     if record["event_id"] is not None:
         said = meta.get("text") if kind == "node.log" else None
         node = meta["node"] if kind == "node.log" else ""
+        run.log_gone += len(run.log) == LOG_LINES
         run.log.append(LogLine(record["seq"], record["ts_ms"], record["level"], node, said if isinstance(said, str) else record["message"]))
     return True
 
@@ -326,6 +331,10 @@ def _take_node(run: RunModel, node: NodeState, record: Record) -> None:
     elif kind == "node.started":
         node.state, node.attempt, node.inputs, node.fraction = "running", meta["attempt"], meta.get("inputs"), None
         node.lanes.append((ts_ms, None))
+        whole = run.nodes.get(node.name.partition("[")[0])
+        if whole is not None and whole is not node and whole.state != "running":  # it begins with the first of its items
+            whole.state, whole.attempt = "running", whole.attempt + 1
+            whole.lanes.append((ts_ms, None))
     elif kind in {"node.progress", "node.log"}:
         node.note = _first_line(meta.get("text")) or node.note
         node.fraction = meta.get("fraction", node.fraction)

@@ -109,7 +109,7 @@ def fitting(pieces: Iterable[_Ranked], width: int, gap: int = 0) -> list[_Ranked
 def paragraphs(text: str, width: int, style: str = "", *, indent: str = "") -> list[Row]:
     """A text as lines of at most ``width`` columns: nothing is left out, and nothing in it can drive the terminal."""
     rows: list[Row] = []
-    room = max(8, width - display_width(indent))
+    room = max(2, width - display_width(indent))
     for raw in text.replace("\r\n", "\n").split("\n"):
         rows += (Row(((indent, "dim"), (here, style))) for here in broken(clean_line(raw.expandtabs(4)), room))
     return rows
@@ -143,7 +143,7 @@ def header(
     for column, size in zip(columns, sizes, strict=True):
         if size:
             name = f"{column.name}{mark}" if column.name == marked and len(column.name) < size else column.name
-            pieces.append((_padded(name, size, right=column.right) + " ", "head"))
+            pieces.append((padded(name, size, right=column.right) + " ", "head"))
             places.append((at, at + size, column.name))
             at += size + 1
     return Row(tuple(pieces)), tuple(places)
@@ -153,7 +153,7 @@ def cells(columns: Sequence[Column], sizes: Sequence[int], values: Sequence[Piec
     """One row of a table."""
     return Row(
         tuple(
-            (_padded(clean_line(text), size, right=column.right) + " ", style)
+            (padded(clean_line(text), size, right=column.right) + " ", style)
             for column, size, (text, style) in zip(columns, sizes, values, strict=True)
             if size
         ),
@@ -161,7 +161,8 @@ def cells(columns: Sequence[Column], sizes: Sequence[int], values: Sequence[Piec
     )
 
 
-def _padded(text: str, size: int, *, right: bool) -> str:
+def padded(text: str, size: int, *, right: bool = False) -> str:
+    """The text in so many columns, cut with ``…`` where it takes more."""
     text = fitted(text, size)
     space = " " * (size - display_width(text))
     return space + text if right else text + space

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding
@@ -112,7 +113,13 @@ class Panel(ScrollView, can_focus=True):
             base, styles = base + Style(reverse=True), dict.fromkeys(styles, Style.null())
         signs = ASCII if self.ascii_only else {}
         segments = [Segment(text.translate(signs), base + styles[name]) for text, name in row.pieces if text]
-        return Strip(segments).adjust_cell_length(width, base)
+        strip = Strip(segments)
+        room = width - self.show_vertical_scrollbar
+        if cell_len(row.plain) > room:  # what goes on beyond the edge is not cut without a sign
+            strip = Strip(
+                [*strip.crop(0, room - 1).adjust_cell_length(room - 1, base), Segment("…".translate(signs), base + styles["dim"])]
+            )
+        return strip.adjust_cell_length(width, base)
 
     def on_resize(self) -> None:
         """Pages are made for a width."""

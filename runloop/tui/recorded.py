@@ -8,18 +8,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from functools import partial
 from io import BufferedIOBase
+from types import NoneType
 from typing import Any, Final
 
 from runloop.dataclass import dataclass
 from runloop.errors import Denied, InvalidInput, RunloopError, Where
 from runloop.tasks import unattended
-from runloop.text import sort_of
+from runloop.text import clean_line, sort_of
 from runloop.tui.board import Board
 from runloop.tui.changing import Change
 from runloop.tui.deciding import Decision
 from runloop.tui.model import ENDED, Record
 
-KEYS: Final = ("seq", "ts_ms", "run_id", "opening_name", "parent_run_id", "kind", "level", "message", "meta", "event_id")
+_KEYS: Final = {
+    "seq": int, "ts_ms": int, "run_id": str, "opening_name": str, "parent_run_id": (str, NoneType), "kind": str, "level": str,
+    "message": str, "meta": dict, "event_id": (int, NoneType),
+}  # fmt: skip
+"""What a record has to have, and of what type."""
 _BATCH: Final = 200
 _CHUNK: Final = 64 * 1024
 _ANSWERED: Final = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
@@ -36,9 +41,10 @@ def read_record(line: bytes, number: int, name: str) -> Record | None:
         raise _wrong(name, number, "it is no JSON") from None
     if not isinstance(found, dict) or found.get("v") != 1:
         raise _wrong(name, number, "it is no run record of version 1")
-    missing = [key for key in KEYS if key not in found]
-    if missing or not isinstance(found["meta"], dict):
-        raise _wrong(name, number, f"it lacks {', '.join(missing) or 'an object in meta'}")
+    if missing := [key for key in _KEYS if key not in found]:
+        raise _wrong(name, number, f"it lacks {', '.join(missing)}")
+    if other := [key for key, kind in _KEYS.items() if not isinstance(found[key], kind)]:
+        raise _wrong(name, number, f"of another type than in a record: {', '.join(other)}")
     record: Record = found
     return record
 
@@ -102,7 +108,10 @@ class StreamFeed(_Recorded):
                 number += 1
                 record = read_record(line, number, self.name)
                 if record is not None:
-                    self._take(board, record)
+                    try:
+                        self._take(board, record)
+                    except (AttributeError, LookupError, TypeError, ValueError):
+                        raise _wrong(self.name, number, f"its meta is none of {clean_line(record['kind'])}") from None
                 if number % _BATCH == 0:
                     changed()
                     await asyncio.sleep(0)  # the screen has its turn
@@ -131,9 +140,7 @@ def _ask_or_close(board: Board, record: Record) -> None:
         lists = {"recipients": meta.get("recipients") or [], "scopes": [], "taint": meta.get("taint") or []}
         asked = {"action": meta.get("action") or "an action", "what": meta["what"], "reason": meta.get("reason") or ""}
         board.ask({**shown, "type": "approval", **asked, **lists})
-    elif (
-        kind == "effect.requested" and meta["name"] == "ask.person" and isinstance(meta.get("args"), Mapping) and "question" in meta["args"]
-    ):
+    elif kind == "effect.requested" and meta["name"] == "ask.person" and _is_question(meta):
         board.ask({"options": [], **meta["args"], **_opened(board, record, call_id), "type": "question"})
     elif kind in {"approval.decided", "approval.expired"}:
         board.ask({"state": "closed", "approval_id": meta["approval_id"]})
@@ -142,6 +149,12 @@ def _ask_or_close(board: Board, record: Record) -> None:
     elif kind == "run.finished":
         for approval_id in [name for name, each in board.approvals.items() if each["run_id"] == run_id]:
             board.ask({"state": "closed", "approval_id": approval_id})
+
+
+def _is_question(meta: Mapping[str, Any]) -> bool:
+    """Whether a person saw it: one that is refused may say anything, and of a large one only the blob is named."""
+    args = meta.get("args")
+    return isinstance(args, Mapping) and isinstance(args.get("question"), str) and not meta.get("refused")
 
 
 def _opened(board: Board, record: Record, approval_id: str) -> dict[str, Any]:

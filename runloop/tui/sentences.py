@@ -83,6 +83,8 @@ def _ladder(run: RunModel, _now_ms: int) -> Iterator[str]:
 
 
 def _log(run: RunModel, _now_ms: int) -> Iterator[str]:
+    if run.log_gone:
+        yield f"{run.log_gone} older ones are not kept here: `rlp logs {run.run_id[:8]}` has them"
     for each in run.log:
         yield from (f"{clock_ms(each.ts_ms)} {each.level} {each.node} {text}".replace("  ", " ", 1) for text in each.text.split("\n"))
 

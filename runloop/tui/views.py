@@ -26,7 +26,7 @@ KEYS: Final = (
     ("Tab, Shift+Tab", "the next view, the one before"),
     ("Enter", "open the chosen run, node, crossing, approval or hit"),
     ("Esc", "close, or back to Runs"),
-    ("↑ ↓ PgUp PgDn Home End", "choose and scroll (also j and k)"),
+    ("↑ ↓ PgUp PgDn Home End", "choose and scroll (also j, k and Space)"),
     ("/", "filter a list or the log; Enter keeps, Esc clears"),
     ("s, S", "another order; the other way (or click a heading)"),
     (".", "hold the view; what happens is shown afterwards"),
@@ -41,7 +41,7 @@ KEYS: Final = (
     ("t", "another theme"),
     ("Ctrl+P", "commands by name"),
     ("?", "this help"),
-    ("q, Ctrl+C", "leave; runs go on (Ctrl+Z: for a while)"),
+    ("q, Ctrl+C, Ctrl+Q", "leave; runs go on (Ctrl+Z: for a while)"),
 )
 
 
@@ -118,7 +118,7 @@ def status_text(board: Board, viewing: Viewing, mode: str, width: int, now_ms: i
         (" NOT CONNECTED ", "error", 0) if board.lost else (f" {mode} ", "head", 0),
         ("" if board.lost else f" {len(active)} of {len(board.runs)}{'+' if board.older else ''} runs active ", "", 5),
         ("" if board.lost else f" agents:{_known(agents)} queue:{_known(queued)} ", "dim", 6),
-        (f" run {run[:8]} " if run is not None else "", "accent", 4),
+        (f" run {clean_line(run[:8])} " if run is not None else "", "accent", 4),
         (f" {waits} WAIT FOR YOU (a) " if waits else "", "waiting", 1),
         (f" DAEMON SILENT {span(silent)} " if silent is not None else "", "error", 1),
         (" VIEW PAUSED (.) " if paused else "", "waiting", 1),

@@ -3,14 +3,15 @@ from hypothesis import strategies as st
 
 from runloop import __version__
 from runloop.errors import InvalidInput
-from runloop.text import display_width
+from runloop.text import clean_line, display_width
 from runloop.tui.board import Board
 from runloop.tui.dialogs import failure
 from runloop.tui.draw_run import crossing_lines, graph_rows
 from runloop.tui.draw_runs import approvals_page, asked_lines, runs_page
-from runloop.tui.model import NodeState, RunModel
+from runloop.tui.model import LOG_LINES, NodeState, RunModel, take
 from runloop.tui.page import count, money, paragraphs, size
-from runloop.tui.views import NAMES, Viewing, page_of
+from runloop.tui.sentences import said
+from runloop.tui.views import NAMES, Viewing, page_of, status_text
 
 RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
 ASKED = {
@@ -249,3 +250,57 @@ def test_an_error_in_a_sheet_is_whole_in_a_narrow_terminal():
     rows = failure(InvalidInput("this is not for you", code="tui.operator", hint=hint))(30)
     assert max(len(row.plain) for row in rows) <= 30
     assert " ".join(row.plain.strip() for row in rows) == f"tui.operator: this is not for you {hint}"
+
+
+EVIL = "\x1b[2J\u202e\x9b日\u200b\n"
+
+
+def texts_of(value, path=()):
+    """Where texts stand in a record."""
+    if isinstance(value, str):
+        yield path
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from texts_of(each, (*path, key))
+
+
+def replaced(value, path, change):
+    if not path:
+        return change(value)
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(copy[path[0]], path[1:], change)
+    return copy
+
+
+def test_nothing_that_a_record_says_can_drive_the_terminal(records):
+    """Whoever made a file of records: any text of it may be anything."""
+    kinds = {record["kind"]: at for at, record in enumerate(records)}
+    for at in kinds.values():
+        for path in texts_of(records[at]):
+            if path[0] in {"kind", "run_id"}:
+                continue
+            told = [replaced(record, path, lambda text: EVIL + text) if number == at else record for number, record in enumerate(records)]
+            for view in NAMES:
+                for text in texts(page(board_of(told), view)):
+                    assert text == clean_line(text), (view, path)
+
+
+def test_the_id_of_a_run_cannot_drive_the_terminal(records):
+    board = board_of([{**record, "run_id": EVIL + record["run_id"]} for record in records])
+    viewing = Viewing(run_id=EVIL + RUN)
+    for name in NAMES:
+        viewing.view = name
+        shown = [*texts(page_of(board, viewing, 80, 0)), *(text for text, _ in status_text(board, viewing, "FILE", 200, 0, paused=False))]
+        assert shown == [clean_line(text) for text in shown]
+
+
+def test_of_a_long_log_it_is_said_how_many_lines_are_not_there(records):
+    board = board_of(records)
+    run, last = board.runs[RUN], records[-1]
+    run.state = "running"
+    known = len(run.log)
+    for number in range(1, LOG_LINES + 3 - known):
+        assert take(run, {**last, "seq": last["seq"] + number, "kind": "node.log", "meta": {"node": "send", "text": f"line {number}"}})
+    told = f"2 older ones are not kept here: `rlp logs {RUN[:8]}` has them"
+    assert page(board, "Log").rows[0].plain == told
+    assert said(board, Viewing(view="Log", run_id=RUN), 0)[1] == told
+    assert (len(run.log), run.log_gone) == (LOG_LINES, 2)

@@ -274,3 +274,31 @@ def test_a_daemon_that_hangs_is_silent_also_when_the_clock_is_put_back():
     board = Board()
     board.heard_ms = 7_200_000
     assert (board.silent_ms(7_201_000), board.silent_ms(3_600_000)) == (None, 3_600_000)
+
+
+def test_a_node_with_items_works_from_the_first_of_them_on_and_waits_where_all_of_them_wait(waiting):
+    run, ts_ms = RunModel(RUN), waiting[0]["ts_ms"]
+
+    def record(kind, node, **meta):
+        meta |= {"node": node}
+        assert take(run, {**waiting[0], "seq": run.seq + 1, "event_id": run.seq + 1, "kind": kind, "ts_ms": ts_ms + run.seq, "meta": meta})
+
+    take(run, {**waiting[0], "kind": "run.started", "meta": {}})
+    record("node.ready", "each")
+    for number in range(2):
+        record("node.started", f"each[{number}]", attempt=1)
+    each = run.nodes["each"]
+    assert (each.state, each.attempt, each.lanes, run.shown_state) == ("running", 1, [(ts_ms + 2, None)], "running")
+
+    for number in range(2):
+        record("effect.requested", f"each[{number}]", attempt=1, call=1, name="ask.person", args={})
+    assert (run.shown_state, run.waits_for) == ("waiting", "answer (+1)")
+
+    for number in range(2):
+        record("node.finished", f"each[{number}]", attempt=1, status="ok")
+    record("node.finished", "each", attempt=1, status="ok")
+    assert (each.state, each.attempt, each.lanes) == ("ok", 1, [(ts_ms + 2, ts_ms + 8)])
+
+    record("node.ready", "each")
+    record("node.started", "each[0]", attempt=2)
+    assert (each.state, each.attempt, each.lanes[1:]) == ("running", 2, [(ts_ms + 10, None)])

@@ -17,6 +17,19 @@ def ndjson(records):
     return "".join(record_line(record) + "\n" for record in records).encode()
 
 
+def line_of(**more):
+    """A third record of a run, with something else in it."""
+    record = {
+        "v": 1,
+        "seq": 3,
+        "ts_ms": 5,
+        "run_id": "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd",
+        "opening_name": "letter",
+        "parent_run_id": None,
+    }
+    return ndjson([{**record, "kind": "node.log", "level": "info", "message": "hello", "meta": {}, "event_id": 3, **more}]).rstrip()
+
+
 async def filled(feed):
     board = Board()
     await feed.fill(board, lambda: None)
@@ -66,6 +79,10 @@ async def test_a_file_may_begin_in_the_middle_of_a_run(records):
         (b"[]", "no run record"),
         (b'{"v": 2}', "no run record"),
         (b'{"v": 1, "meta": {}}', "it lacks seq, ts_ms"),
+        (line_of(seq="1", level=None), "of another type than in a record: seq, level"),
+        (line_of(meta=[]), "of another type than in a record: meta"),
+        (line_of(kind="effect.requested", meta={"node": "a"}), "its meta is none of effect.requested"),
+        (line_of(kind="node.finished", meta={"node": "a", "error": 5}), "its meta is none of node.finished"),
     ],
 )
 async def test_a_line_that_is_no_record_is_named(records, line, why):
@@ -121,3 +138,10 @@ async def test_a_line_of_a_pipe_is_shown_before_the_next_one_comes(waiting):
         os.close(writing)
         await filling
     assert (board.run(waiting[0]["run_id"]).seq, board.link) == (5, "a pipe: 5 lines, to the end")
+
+
+@pytest.mark.parametrize("more", [{"refused": True}, {"args": {"question": None}}, {"args": {"question": 5, "options": [None]}}])
+async def test_what_no_person_was_asked_is_not_open(waiting, more):
+    records = [{**each, "meta": {**each["meta"], **more}} if each["kind"] == "effect.requested" else each for each in waiting]
+    board = await filled(StreamFeed(io.BytesIO(ndjson(records)), "run.ndjson"))
+    assert [each["type"] for each in board.approvals.values()] == ["approval"]

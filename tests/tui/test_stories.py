@@ -9,13 +9,16 @@ from textual import events
 from textual.color import Color
 
 from runloop.errors import Denied, InvalidInput, Unavailable
-from runloop.text import clean_line
+from runloop.text import clean_line, display_width
 from runloop.tui import draw_daemon
 from runloop.tui.app import Agtop
 from runloop.tui.deciding import Decision
+from runloop.tui.panel import Panel
+from runloop.tui.views import NAMES
 
 SIZES = {"80x24": (80, 24), "200x60": (200, 60)}
 RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
+_SCROLLBAR = " ▁▂▃▄▅▆▇█"
 
 
 @contextlib.asynccontextmanager
@@ -517,3 +520,42 @@ async def test_leaving_is_one_key(feed, desk):
         await pilot.press("q")
         await pilot.pause()
         assert app._exit
+
+
+async def test_in_the_smallest_terminal_what_would_leave_is_whole_and_the_line_to_decide_it_with_is_there(feed, desk, words):
+    async with at_the_screen(feed, desk, size=(20, 5)) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter")
+        assert "your decision" in words.text(app)
+        panel = app.screen.query_one(Panel)
+        told = [row.plain for row in panel.page.rows if row.plain.startswith("│ ")]
+        assert "".join(text.removeprefix("│").replace(" ", "") for text in told) == feed.opened[1]["what"].replace(" ", "").replace(
+            "\n", ""
+        )
+        assert max(display_width(text) for text in told) < panel.size.width
+        await press(app, pilot, *"yse", "enter")
+        assert ("'yse' is no" in words.text(app), feed.decided) == (True, [])
+
+
+async def test_what_has_no_room_is_not_cut_without_a_sign(feed, desk, words):
+    async with at_the_screen(feed, desk, size=(20, 12)) as (app, pilot):
+        for number, name in enumerate(NAMES, start=1):
+            await press(app, pilot, str(number), *(["escape"] if name == "Search" else []))
+            tabs, *rows = words.text(app).split("\n")[:-3]
+            assert f"[{number} {name}" in tabs
+            assert [text for text in rows if display_width(text.rstrip(_SCROLLBAR)) >= 20 and not text.endswith("…")] == []
+
+
+async def test_a_question_without_options_is_never_said_to_have_one(feed, desk, words):
+    feed.opened[0] |= {"options": []}
+    async with at_the_screen(feed, desk, size=(24, 7)) as (app, pilot):
+        await press(app, pilot, "6", "enter")
+        assert ("any text" in words.text(app), "option above" in words.text(app)) == (True, False)
+
+
+@pytest.mark.parametrize("opened_by", ["question_mark", "a", "x", "slash"])
+async def test_who_wants_to_leave_at_once_leaves_from_everywhere(feed, desk, opened_by):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, opened_by)
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert (app._exit, feed.decided, feed.changed_runs) == (True, [], [])

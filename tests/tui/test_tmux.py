@@ -124,9 +124,10 @@ def test_who_leaves_for_a_while_finds_the_whole_screen_again(terminal):
     terminal.until(re.escape(before))
 
 
-def test_an_agtop_that_is_told_to_end_gives_the_terminal_back(terminal):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_agtop_that_is_told_to_end_gives_the_terminal_back(terminal, number):
     shell(terminal)
-    os.kill(terminal.program(), signal.SIGTERM)
+    os.kill(terminal.program(), number)
     terminal.until(r"ready:\s*$")
     terminal.press("-l", "echo $?")
     terminal.press("Enter")
