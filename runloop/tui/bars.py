@@ -40,7 +40,7 @@ _HINTS: Final = (
 
 
 class Tabs(Static):
-    """The line of views, of which only the one that is looked at is named where not all names fit, with as many beside it as do; a click goes there."""
+    """The line of views, of which only the one that is looked at is named where not all names fit; a click goes there."""
 
     _ends: Sequence[tuple[str, int]] = ()
     """Where each name ends."""

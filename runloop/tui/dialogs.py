@@ -131,6 +131,8 @@ class Typed(Over[bool], Generic[_Wanted]):
         Binding("escape", "leave", "Decide later"),
         Binding("pagedown,down", "scroll(1)", show=False, priority=True),
         Binding("pageup,up", "scroll(-1)", show=False, priority=True),
+        Binding("ctrl+home", "edge(0)", show=False, priority=True),
+        Binding("ctrl+end", "edge(-1)", show=False, priority=True),
     ]
 
     def __init__(self, send: Callable[[_Wanted], Awaitable[None]]) -> None:
@@ -210,6 +212,10 @@ class Typed(Over[bool], Generic[_Wanted]):
     def action_scroll(self, by: int) -> None:
         """Read on."""
         self.query_one(Panel).action_page(by)
+
+    def action_edge(self, which: int) -> None:
+        """To the beginning or the end; without Ctrl the keys are the line's."""
+        self.query_one(Panel).action_edge(which)
 
     def action_leave(self) -> None:
         """Nothing is decided."""

@@ -27,6 +27,7 @@ KEYS: Final = (
     ("Enter", "open the chosen run, node, crossing, approval or hit"),
     ("Esc", "close, or back to Runs"),
     ("↑ ↓ PgUp PgDn Home End", "choose and scroll (also j, k and Space)"),
+    ("Ctrl+Home, Ctrl+End", "to the beginning and the end of what would leave"),
     ("/", "filter a list or the log; Enter keeps, Esc clears"),
     ("s, S", "another order; the other way (or click a heading)"),
     (".", "hold the view; what happens is shown afterwards"),

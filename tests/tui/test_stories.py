@@ -559,3 +559,12 @@ async def test_who_wants_to_leave_at_once_leaves_from_everywhere(feed, desk, ope
         await pilot.press("ctrl+c")
         await pilot.pause()
         assert (app._exit, feed.decided, feed.changed_runs) == (True, [], [])
+
+
+async def test_the_end_of_a_long_mail_is_one_key_away_and_so_is_its_beginning(feed, desk, words):
+    feed.opened[1]["what"] = "first line\n" + "between\n" * 5_000 + "last line"
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter", "ctrl+end")
+        assert "│ last line" in words.text(app)
+        await press(app, pilot, "ctrl+home")
+        assert ("│ first line" in words.text(app), feed.decided) == (True, [])
