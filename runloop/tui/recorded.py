@@ -20,7 +20,7 @@ from runloop.tui.changing import Change
 from runloop.tui.deciding import Decision
 from runloop.tui.model import ENDED, Record
 
-_KEYS: Final = {
+_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "seq": int, "ts_ms": int, "run_id": str, "opening_name": str, "parent_run_id": (str, NoneType), "kind": str, "level": str,
     "message": str, "meta": dict, "event_id": (int, NoneType),
 }  # fmt: skip
