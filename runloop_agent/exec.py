@@ -13,14 +13,14 @@ __all__ = ["Finished", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a program ended; ``exit_code`` is None or negative, and ``signal`` set, if it was stopped."""
+    """How a program ended; ``exit_code`` is negative, and ``signal`` such as "SIGKILL", if a signal ended it."""
 
-    exit_code: int | None
+    exit_code: int
     stdout: str = ""
     stderr: str = ""
     timed_out: bool = False
     truncated: bool = False
-    signal: int | None = None
+    signal: str | None = None
 
 
 def run(argv: list[str], *, cwd: str | None = None, stdin: str | None = None, timeout_ms: int | None = None) -> Finished:

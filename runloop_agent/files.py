@@ -81,7 +81,7 @@ def read(path: str, *, max_bytes: int | None = None, offset: int | None = None) 
 
 
 def list(path: str, *, glob: str | None = None, limit: int | None = None) -> Listing:  # noqa: A001 - named as the hostcall is
-    """List one directory, or what matches ``glob`` below it.
+    """List one directory, or those of its names that match ``glob``.
 
     Without ``limit`` no more than 1,000 entries; where there are more, the log says so.
     """

@@ -36,6 +36,19 @@ CALLS: Final = {
     "timer": "sleep",
 }
 """What can be called, by the module of ``runloop_agent``."""
+RECORDS: Final = {
+    "Completion": "model: text, reasoning, tokens_in, tokens_out, usd, provider, model, finish_reason, cached",
+    "Done": "spawn: outputs, run_id, status, code, reason",
+    "Entity": "kb: domain, key, title, data, event_id",
+    "Finished": "exec: exit_code, stdout, stderr, timed_out, truncated, signal",
+    "Hit": "kb: domain, key, title, excerpt, event_id, path, line, score, data",
+    "Listing": "files: entries, truncated",
+    "Reply": "ask: answer, by",
+    "Response": "http: status, headers, body, url, encoding, truncated, and json()",
+    "Rows": "kb: columns, rows, truncated",
+    "TextFile": "files: text, path, bytes, blake3, truncated, offset, size, and end",
+}
+"""What answers have, by their names, each with the module of ``runloop_agent`` that gives it."""
 _NO_HOME: Final = r"\nRuntimeError: Could not determine home directory"
 _NO_USER: Final = r"\nOSError: No username set in the environment"
 _SAID: Final = (
@@ -101,6 +114,7 @@ _SAID: Final = (
         (rf"\nAttributeError: module 'runloop_agent\.{module}' has no attribute ", f"runloop_agent.{module} has {calls}: docs/effects.md")
         for module, calls in CALLS.items()
     ),
+    (r"\nTypeError: fetch\(\) got an unexpected keyword argument ", "http.fetch has method, headers, body, timeout_ms and max_bytes"),
     (_NO_HOME, "an agent has no environment, and so no home; paths of runloop_agent.files may begin with ~/"),
     (
         rf'  File "<frozen os>", line \d+, in (?:__getitem__|__delitem__)\nKeyError: |{_NO_USER}',
@@ -142,12 +156,13 @@ _FORMS: Final = (
     (r"\bkeys must be ", "make the keys texts: {str(key): value for key, value in …}"),
     (r"\bOut of range float values ", "JSON has no NaN and no infinity: return None, or a text"),
     (r"standard output", "write one JSON document to standard output, and everything else to standard error, which is logged"),
-    (r" has no JSON form", "return str() of it, or a dict, list, text or number that you make of it"),
+    (r" has no JSON form", "return str() of it, .value of an enum, or a dict, list, text or number that you make of it"),
 )
 """By what the message says of a result that JSON cannot carry."""
 _FRAME: Final = re.compile(r'^(?: *\|)? +File "((?!/python/)[^<"][^"]*)", line (\d+).*\n(?:(?: *\| )?    (.*))?', re.MULTILINE)
 _MOST: Final = 80
 _WORDS: Final = re.compile("|".join(f"({said})" for said, _ in _SAID))
+_MISUSED: Final = re.compile(rf"\n(?:Attribute|Type)Error: .*?\b(?<!attribute ')({'|'.join(RECORDS)})\b")
 _HANDLED: Final = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
 _CAUSED: Final = "\n\nThe above exception was the direct cause of the following exception:\n\n"
 
@@ -172,4 +187,12 @@ def place_of(code: str, message: str) -> str:
         return ""
     file, line, source = frames[-1]
     shown = source if len(source) <= _MOST else f"{source[:_MOST]}…"
-    return f"look at {file}, line {line}" + (f": {shown}" if shown else "")
+    return f"look at {file}, line {line}" + (f": {shown}" if shown else "") + _what_it_has(message)
+
+
+def _what_it_has(message: str) -> str:
+    """Of an answer that was taken for something else, what it has."""
+    if not (misused := _MISUSED.match(message, message.rstrip().rfind("\n"))):
+        return ""
+    module, _, has = RECORDS[misused[1]].partition(": ")
+    return f"; a {misused[1]} of runloop_agent.{module} has {has}"

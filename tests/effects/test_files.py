@@ -280,6 +280,13 @@ async def test_a_listing_can_be_narrowed_and_cut(root, make_ctx, crossing):
     assert (len(whole["entries"]), whole["truncated"]) == (3, False)
 
 
+async def test_a_pattern_that_no_name_can_match_is_refused(root, make_ctx, crossing):
+    with pytest.raises(CallError) as refused:
+        await crossing(FilesList(PathRules()), {"path": str(root), "glob": "**/*.md"}, make_ctx(fs(root)))
+
+    assert (refused.value.code, refused.value.where.key) == ("files.glob", "glob")
+
+
 async def test_names_that_are_no_text_are_left_out(root, make_ctx, crossing):
     Path(os.fsdecode(os.fsencode(root) + b"/\xff.txt")).touch()
     outcome = await crossing(FilesList(PathRules()), {"path": str(root)}, make_ctx(fs(root)))

@@ -1,5 +1,7 @@
 """What an author is told to change: a key that a manifest has, and what fits the exception that ended the agent."""
 
+import dataclasses
+import importlib
 import re
 import traceback
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ from runloop.bundles.manifest import _LIMIT_KEYS
 from runloop.effects.catalogue import CATALOGUE
 from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import accepted, checked, trapped
-from runloop.sandbox.remedies import CALLS, HINTS, hint_of, place_of
+from runloop.sandbox.remedies import CALLS, HINTS, RECORDS, hint_of, place_of
 from runloop.sandbox.said import Said
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError
 
@@ -104,7 +106,7 @@ async def test_who_looks_for_the_home_directory_is_told_where_a_path_may_begin_w
         ("{}.keys()", "return list() of it"),
         ("{(1, 2): 3}", "make the keys texts: {str(key): value for key, value in …}"),
         ("[float('nan')]", "JSON has no NaN and no infinity: return None, or a text"),
-        ("__import__('pathlib').Path('a')", "return str() of it, or a dict, list, text or number that you make of it"),
+        ("__import__('pathlib').Path('a')", "return str() of it, .value of an enum, or a dict, list, text or number that you make of it"),
     ],
 )
 async def test_a_result_that_json_cannot_carry_is_answered_with_what_makes_one_of_it(value, hint, run):
@@ -217,3 +219,41 @@ def test_a_call_that_is_not_there_is_answered_with_those_that_are():
     assert hint_of("guest.exception", message) == "runloop_agent.http has fetch, with method= for other requests than GET: docs/effects.md"
     named = {f"{module}.{call}" for module, calls in CALLS.items() for call in calls.partition(", with")[0].split(", ")}
     assert named == set(CATALOGUE) - {"time.now", "random.bytes"}
+
+
+@pytest.mark.parametrize(
+    ("does", "hint"),
+    [
+        ("for entry in files.list('/a'): pass", "; a Listing of runloop_agent.files has entries, truncated"),
+        ("len(files.list('/a'))", "; a Listing of runloop_agent.files has entries, truncated"),
+        ("files.read('/a').splitlines()", "; a TextFile of runloop_agent.files has text, path, "),
+        ("json.loads(files.read('/a'))", "; a TextFile of runloop_agent.files has text, path, "),
+        ("re.findall('a', files.read('/a'))", "; a TextFile of runloop_agent.files has text, path, "),
+        ("'a' + files.read('/a')", "; a TextFile of runloop_agent.files has text, path, "),
+        ("'Listing'.missing", ": 'Listing'.missing"),
+        ("{}['Listing']", ": {}['Listing']"),
+    ],
+)
+async def test_an_answer_that_is_taken_for_something_else_is_said_to_have_what_it_has(does, hint, run, host):
+    host.answers = {"files.list": {"entries": []}, "files.read": {"text": "a"}}
+    with pytest.raises(GuestError) as failed:
+        await run(f"import json, re\nfrom runloop_agent import files\ndef run():\n    {does}\n")
+
+    assert failed.value.hint.startswith("look at agent.py, line 4: ")
+    assert hint in failed.value.hint
+    assert ("; a " in failed.value.hint) == ("; a " in hint)
+
+
+def test_what_answers_are_said_to_have_is_what_they_have():
+    for name, told in RECORDS.items():
+        module, _, has = told.partition(": ")
+        kind = getattr(importlib.import_module(f"runloop_agent.{module}"), name)
+        listed, _, more = has.partition(", and ")
+        assert sorted(listed.split(", ")) == sorted(field.name for field in dataclasses.fields(kind))
+        assert not more or hasattr(kind, more.removesuffix("()"))
+
+
+def test_another_way_of_asking_by_http_is_answered_with_what_there_is():
+    message = "Traceback (most recent call last):\nTypeError: fetch() got an unexpected keyword argument 'json'"
+
+    assert hint_of("guest.exception", message) == "http.fetch has method, headers, body, timeout_ms and max_bytes"

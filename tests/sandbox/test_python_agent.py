@@ -308,6 +308,15 @@ async def test_print_stderr_and_logging_become_log_lines_in_order(run, host):
     assert host.logged() == [("info", "one 2"), ("warn", "bad"), ("warn", "careful 3"), ("info", "no end")]
 
 
+async def test_the_level_that_a_program_sets_for_its_log_counts(run, host):
+    source = (
+        "import logging\ndef run():\n    logging.basicConfig(level='DEBUG', format='%(message)s', force=True)\n    logging.debug('shown')\n"
+        "    logging.basicConfig(level=logging.WARNING)\n    logging.info('not shown')\n    logging.basicConfig()\n    logging.error('bad')\n"
+    )
+    await run(source)
+    assert host.logged() == [("debug", "shown"), ("error", "bad")]
+
+
 async def test_a_log_line_that_the_host_refuses_does_not_fail_the_agent(run, host):
     host.answers["emit.log"] = CallError("denied", "no")
     assert await run("def run():\n    print('x')\n    return 1") == 1

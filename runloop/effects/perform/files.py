@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from runloop.effects.perform.paths import PathRules, directory, kind_of, read_up_to, refused, regular_file
-from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, invalid
 from runloop.errors import Where
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_READ_BYTES = 1 << 20
 DEFAULT_LIST_LIMIT = 1000
+_BY_NAME = "it is compared with the names in this one directory, such as *.md; list the directories below it one by one"
 _MOST_CONTINUATION_BYTES = 3  # of one UTF-8 character that a cut may leave behind
 
 
@@ -104,6 +105,8 @@ class FilesList:
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check that the path is granted."""
         path = self._rules.judge(args["path"], ctx.caps, write=False)
+        if "/" in args.get("glob", ""):
+            raise invalid("glob holds a '/', which no name does", key="glob", hint=_BY_NAME, code="files.glob")
         data = {"path": args["path"], "glob": args.get("glob"), "limit": args.get("limit", DEFAULT_LIST_LIMIT)}
         return Prepared("files.list", EffectClass.READ, f"list {path.real}", data=data)
 

@@ -89,6 +89,12 @@ class LogHandler(logging.Handler):
             _say(line, level)
 
 
+def basic_config(*, level: int | str | None = None, **_form: Any) -> None:
+    """As :func:`logging.basicConfig`; the level counts, where lines go and what they look like is up to the run's log."""
+    if level is not None:
+        logging.root.setLevel(level)
+
+
 def install() -> None:
     """Put the streams and the handler in place."""
     sys.stdin = io.StringIO()
@@ -98,6 +104,7 @@ def install() -> None:
         setattr(sys, f"__{name}__", stream)
     logging.root.handlers[:] = [LogHandler()]
     logging.root.setLevel(logging.INFO)
+    logging.basicConfig = basic_config
     logging.raiseExceptions = False
 
 
