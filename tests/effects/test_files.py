@@ -333,7 +333,7 @@ async def test_the_previous_content_is_kept_so_that_the_writing_can_be_undone(wr
     assert (root / "a.txt").read_text() == "after"
     assert kept.read_bytes() == b"before\xff"
     assert (root / "a.txt").stat().st_mode & 0o777 == 0o640
-    assert prepared.what == f"write {root}/a.txt (5 bytes, replacing 7 bytes)\n\nafter"
+    assert prepared.what == f"write {root}/a.txt (5 bytes, replacing 7 bytes, blake3:{blake3(kept.read_bytes()).hexdigest()[:32]})\n\nafter"
 
 
 async def test_what_was_written_outlives_a_loss_of_power_and_nothing_stays_open(write, root, make_ctx, crossing, durable, monkeypatch):
@@ -363,6 +363,16 @@ async def test_a_file_that_changed_after_it_was_shown_is_not_overwritten(write, 
 
     assert (caught.value.code, caught.value.where.key) == ("files.changed", "path")
     assert (root / "a.txt").read_text() == "theirs"
+
+
+async def test_a_yes_to_one_content_is_none_to_another_of_the_same_size_when_it_is_prepared_anew(write, root, make_ctx):
+    ctx = make_ctx(fs(root, write=True))
+    shown = []
+    for content in ("shown", "edits", "shown"):
+        (root / "a.txt").write_text(content)
+        shown.append(write.prepare({"path": f"{root}/a.txt", "text": "mine"}, ctx).what)
+
+    assert (shown[0] == shown[2], shown[0] == shown[1]) == (True, False)
 
 
 async def test_a_new_file_is_not_put_where_a_link_leads_since_it_was_shown(write, root, make_ctx):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from runloop.dataclass import dataclass
-from runloop.effects.perform.paths import PathRules, directory, read_up_to, refused, regular_file, require_regular
+from runloop.effects.perform.paths import Granted, PathRules, directory, read_up_to, refused, regular_file, require_regular
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Prepared
 from runloop.errors import Where
 
@@ -25,14 +24,6 @@ NEW_FILE_MODE = 0o600
 _NEW = "new"
 
 
-@dataclass(frozen=True, slots=True)
-class _Present:
-    """What stood at the path when the person was asked: the version that may be replaced."""
-
-    version: str
-    bytes: int
-
-
 class FilesWrite:
     """Writes a text file under a writable root; refuses when the file changed after it was shown to the person."""
 
@@ -42,13 +33,13 @@ class FilesWrite:
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check that the path is granted; the content is the path, what it replaces, and the whole text."""
         path = self._rules.judge(args["path"], ctx.caps, write=True)
-        present = _present(path.real, path.shown)
+        version = _version(path.real, path.shown)
         size = len(args["text"].encode())
-        replaces = "a new file" if present.version == _NEW else f"replacing {present.bytes} bytes"
+        replaces = "a new file" if version == _NEW else _replacing(path)
         # On one line: a name with a line break in it must not look like the end of the name.
         shown = path.real.replace("\n", "\\n").replace("\r", "\\r")
         what = f"write {shown} ({size} bytes, {replaces})\n\n{args['text']}"
-        data = {"path": args["path"], "real": path.real, "text": args["text"], "version": present.version}
+        data = {"path": args["path"], "real": path.real, "text": args["text"], "version": version}
         return Prepared("files.write", EffectClass.EXTERNAL, what, (path.real,), external=True, reversible=True, data=data)
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
@@ -61,7 +52,7 @@ class FilesWrite:
 
     def _write(self, data: Mapping[str, Any], ctx: CallContext) -> Outcome:
         path = self._rules.judge(data["path"], ctx.caps, write=True)
-        if path.real != data["real"] or _present(path.real, path.shown).version != data["version"]:
+        if path.real != data["real"] or _version(path.real, path.shown) != data["version"]:
             raise CallError(
                 CallErrorKind.UNAVAILABLE,
                 f"{path.shown} changed after the writing was prepared",
@@ -96,15 +87,25 @@ def _look(data: Mapping[str, Any], asked_ms: int) -> Evidence:
     return Evidence(None, f"{real} holds another text, changed after the writing was asked for")
 
 
-def _present(real: str, shown: str) -> _Present:
+def _version(real: str, shown: str) -> str:
+    """Which file stands at the path: what may be replaced is the one that was there when the person was asked."""
     try:
         status = os.lstat(real)
     except FileNotFoundError:
-        return _Present(_NEW, 0)
+        return _NEW
     except OSError as error:
         raise refused(shown, error) from error
     require_regular(shown, status)
-    return _Present(f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}", status.st_size)
+    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def _replacing(path: Granted) -> str:
+    """What is replaced, by its content: one approval answers for no other, also where it is prepared anew in another process."""
+    try:
+        content = _previous(path.real)
+    except OSError as error:
+        raise refused(path.shown, error) from error
+    return f"replacing {len(content)} bytes, blake3:{blake3(content).hexdigest()[:32]}"
 
 
 def _previous(real: str) -> bytes:
