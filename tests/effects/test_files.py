@@ -415,6 +415,26 @@ async def test_what_became_of_a_writing_that_a_crash_cut_off_is_seen_at_its_plac
     assert (found.happened, found.text) == (None, f"{place} cannot be read: Too many levels of symbolic links")
 
 
+async def test_what_is_protected_is_so_under_every_name(root, tmp_path, make_ctx, monkeypatch):
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("token", "other"):
+        (own / name).write_text("secret")
+    (root / "mounted").mkdir()
+    (root / "mounted" / "token").touch()
+    (root / "linked").hardlink_to(own / "token")
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path, **how: lstat(own if path == f"{root}/mounted" else path, **how))  # as if mounted there
+    rules = PathRules(protected=(str(own), str(own / "token"), str(own / "none")))
+
+    for name, asked in {"mounted/token": own, "mounted/new": own, "linked": own / "token"}.items():
+        with pytest.raises(CallError) as caught:
+            FilesWrite(rules, FileBlobs(tmp_path / "blobs")).prepare({"path": f"{root}/{name}", "text": ""}, make_ctx(fs(root, write=True)))
+        assert (caught.value.code, caught.value.denial.target) == ("denied.fs.access.path_protected", str(asked))
+    (root / "free").touch()
+    FilesRead(rules).prepare({"path": f"{root}/free"}, make_ctx(fs(root)))
+
+
 def test_a_readable_root_is_not_a_writable_one(write, root, make_ctx):
     with pytest.raises(CallError) as caught:  # before anybody is asked
         write.prepare({"path": f"{root}/a.txt", "text": "x"}, make_ctx(fs(root)))

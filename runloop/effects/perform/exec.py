@@ -90,7 +90,11 @@ class ExecRun:
 
     def _readable(self, word: str, cwd: str | None, ctx: CallContext) -> bool:
         path = _path(word, cwd)
-        return ctx.caps.check_path(os.path.realpath(path) if path.startswith("/") else path, protected=self._rules.protected) is None
+        try:
+            self._rules.judge(os.path.realpath(path) if path.startswith("/") else path, ctx.caps, write=False)
+        except CallError:
+            return False
+        return True
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Run it; a time-out is a result, and everything it started is gone by then."""

@@ -50,7 +50,24 @@ class PathRules:
         except OSError as error:
             raise refused(shown, error) from error
         require(caps.check_path(real, write, protected=self.protected))
+        if own := self._by_another_name(real):
+            require(caps.check_path(own, write, protected=self.protected))
         return Granted(shown, real)
+
+    def _by_another_name(self, real: str) -> str | None:
+        """What is protected and lies at a resolved path too: mounted twice, a hard link, or in a file system without case."""
+        own = {_identity(path): path for path in self.protected}
+        found = (own.get(_identity(place)) for place in (real, *map(str, Path(real).parents)))
+        return next((path for path in found if path), None)
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    """Which file it is that has this name; the name itself where there is none."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
 
 
 @contextmanager
