@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
 import html
 import json
+import socket
 import ssl
 from urllib.parse import quote, quote_plus
 
@@ -679,6 +681,46 @@ async def test_the_next_address_is_tried_when_one_does_not_answer(handles, site,
     outcome = await crossing(HttpFetch(handles, resolver=resolver), {"url": f"http://site.test:{site.port}/ok"}, make_ctx(net("site.test")))
 
     assert outcome.result["status"] == 200
+
+
+@pytest.fixture
+def silent(site):
+    """An address beside the site's, at whose port nobody takes a connection nor refuses one."""
+    with contextlib.ExitStack() as held:
+        listening = held.enter_context(socket.socket())
+        listening.bind(("127.0.0.2", site.port))
+        listening.listen(0)
+        for _ in range(4):  # more than wait to be accepted
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield "127.0.0.2"
+
+
+async def test_an_address_that_does_not_answer_leaves_the_next_one_time(silent, handles, site, make_ctx, crossing):
+    async def resolver(*_):
+        return [silent, "127.0.0.1"]
+
+    args = {"url": f"http://site.test:{site.port}/ok", "timeout_ms": 2000}
+    outcome = await crossing(HttpFetch(handles, resolver=resolver), args, make_ctx(net("site.test")))
+
+    assert outcome.result["status"] == 200
+
+
+async def test_what_was_never_sent_did_not_happen(silent, handles, site, make_ctx, refusal):
+    async def found(*_):
+        return [silent]
+
+    async def never(*_):
+        return await asyncio.get_running_loop().create_future()
+
+    args = {"url": f"http://site.test:{site.port}/ok", "method": "POST", "timeout_ms": 1500}
+    errors = [await refusal(HttpFetch(handles, resolver=each), args, make_ctx(net("site.test"))) for each in (found, never)]
+
+    assert [(error.code, error.outcome_unknown, error.taint) for error in errors] == [
+        ("http.connect", False, set()),
+        ("http.timeout", False, set()),
+    ]
 
 
 def test_the_guests_error_has_the_three_fields_of_the_world():

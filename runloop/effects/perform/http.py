@@ -29,6 +29,7 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 3
 CONNECT_TIMEOUT_S = 10.0
+_OF_WHAT_IS_LEFT = 0.9
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "utf-7"})
 """Codecs of Python that are no character sets of texts; to decode a megabyte of the second takes half a minute."""
@@ -79,8 +80,8 @@ class HttpFetch:
         limit_ms = data["timeout_ms"] if ctx.remaining_ms is None else min(data["timeout_ms"], ctx.remaining_ms)
         labels: set[str] = set()
         try:
-            async with asyncio.timeout(limit_ms / 1000):
-                return await self._follow(request, data["max_bytes"], ctx, labels)
+            async with asyncio.timeout(limit_ms / 1000) as until:
+                return await self._follow(request, data["max_bytes"], ctx, labels, until)
         except TimeoutError:
             raise CallError(
                 CallErrorKind.TIMEOUT,
@@ -88,18 +89,18 @@ class HttpFetch:
                 code="http.timeout",
                 hint="raise timeout_ms, or ask for less",
                 retryable=request.is_read,
-                outcome_unknown=not request.is_read,
+                outcome_unknown=not request.is_read and bool(labels),  # without one nobody has been found to send it to
                 taint=frozenset(labels),
             ) from None
 
-    async def _follow(self, request: HttpRequest, max_bytes: int, ctx: CallContext, labels: set[str]) -> Outcome:
+    async def _follow(self, request: HttpRequest, max_bytes: int, ctx: CallContext, labels: set[str], until: asyncio.Timeout) -> Outcome:
         """``labels`` are of the servers that may have said something, if only by how they broke off."""
         values: dict[str, str] = {}
         try:
             for _ in range(MOST_REDIRECTS + 1):
                 values |= await self._handles.values(request.secrets, ctx)
                 addresses = await self._addresses(request, ctx)
-                received = await self._send(addresses, request, values, max_bytes, labels)
+                received = await self._send(addresses, request, values, max_bytes, labels, until)
                 if received.location is None or not request.is_read:
                     return Outcome(_result(request, received), taint=frozenset(labels))
                 request = redirected(request, received.location, ctx, self._handles)
@@ -129,7 +130,13 @@ class HttpFetch:
         return addresses[:MOST_ADDRESSES]
 
     async def _send(
-        self, addresses: Sequence[str], request: HttpRequest, values: Mapping[str, str], max_bytes: int, labels: set[str]
+        self,
+        addresses: Sequence[str],
+        request: HttpRequest,
+        values: Mapping[str, str],
+        max_bytes: int,
+        labels: set[str],
+        until: asyncio.Timeout,
     ) -> _Received:
         import httpx2
 
@@ -137,7 +144,7 @@ class HttpFetch:
         labels.add(f"net:{request.target.host}")
         for number, address in enumerate(addresses, start=1):
             try:
-                return await self._send_to(address, request, values, max_bytes)
+                return await self._send_to(address, request, values, max_bytes, until, len(addresses) - number + 1)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 if of_tls(error):
                     silent = labels.copy()
@@ -159,7 +166,15 @@ class HttpFetch:
                 ) from None
         raise AssertionError("unreachable: there is at least one address")
 
-    async def _send_to(self, address: str, request: HttpRequest, values: Mapping[str, str], max_bytes: int) -> _Received:
+    async def _send_to(
+        self,
+        address: str,
+        request: HttpRequest,
+        values: Mapping[str, str],
+        max_bytes: int,
+        until: asyncio.Timeout,
+        addresses: int,
+    ) -> _Received:
         import httpx2
 
         host = f"[{address}]" if ":" in address else address
@@ -169,15 +184,25 @@ class HttpFetch:
         headers = {"User-Agent": f"runloop/{__version__}", **{name: _filled(value, values) for name, value in request.headers}}
         headers |= {"Host": request.authority, "Accept-Encoding": "identity"}
         content = None if request.body is None else substitute(request.body, values).encode()
-        timeout = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)  # the whole call has its own time-out
         verify = authorities() if self._tls is None else self._tls
         async with (
-            httpx2.AsyncClient(trust_env=False, follow_redirects=False, verify=verify, timeout=timeout) as client,
+            httpx2.AsyncClient(trust_env=False, follow_redirects=False, verify=verify) as client,
             client.stream(
-                request.method, url, headers=headers, content=content, extensions={"sni_hostname": request.target.host}
+                request.method,
+                url,
+                headers=headers,
+                content=content,
+                timeout=httpx2.Timeout(None, connect=_share_s(until, addresses)),  # the whole call has its own time-out
+                extensions={"sni_hostname": request.target.host},
             ) as response,
         ):
             return await _receive(response, request, values, max_bytes)
+
+
+def _share_s(until: asyncio.Timeout, addresses: int) -> float:
+    """How long one address may take to connect: it leaves time for the others, and to say that nobody was there."""
+    left_s = (until.when() or 0.0) - asyncio.get_running_loop().time()
+    return max(0.0, min(CONNECT_TIMEOUT_S, _OF_WHAT_IS_LEFT * left_s / addresses))
 
 
 def _how_it_broke(error: httpx2.HTTPError) -> str:
