@@ -49,6 +49,12 @@ RECORDS: Final = {
     "TextFile": "files: text, path, bytes, blake3, truncated, offset, size, and end",
 }
 """What answers have, by their names, each with the module of ``runloop_agent`` that gives it."""
+SIGNATURES: Final = {
+    "complete": "model.complete(prompt, *, system, model, max_tokens, temperature, stop, context)",
+    "fetch": "http.fetch(url, *, method, headers, body, timeout_ms, max_bytes)",
+    "person": "ask.person(question, *, options, default, detail, timeout_ms)",
+}
+"""How calls are made whose names no function of an agent's own is likely to have; what stands behind the asterisk is given by name."""
 _NO_HOME: Final = r"\nRuntimeError: Could not determine home directory"
 _NO_USER: Final = r"\nOSError: No username set in the environment"
 _SAID: Final = (
@@ -114,7 +120,7 @@ _SAID: Final = (
         (rf"\nAttributeError: module 'runloop_agent\.{module}' has no attribute ", f"runloop_agent.{module} has {calls}: docs/effects.md")
         for module, calls in CALLS.items()
     ),
-    (r"\nTypeError: fetch\(\) got an unexpected keyword argument ", "http.fetch has method, headers, body, timeout_ms and max_bytes"),
+    *((rf"\nTypeError: {name}\(\) (?:takes 1 p|got an unex)", f"it is called as {call}") for name, call in SIGNATURES.items()),
     (_NO_HOME, "an agent has no environment, and so no home; paths of runloop_agent.files may begin with ~/"),
     (
         rf'  File "<frozen os>", line \d+, in (?:__getitem__|__delitem__)\nKeyError: |{_NO_USER}',

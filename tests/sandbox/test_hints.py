@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import re
 import traceback
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from runloop.bundles.manifest import _LIMIT_KEYS
 from runloop.effects.catalogue import CATALOGUE
 from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import accepted, checked, trapped
-from runloop.sandbox.remedies import CALLS, HINTS, RECORDS, hint_of, place_of
+from runloop.sandbox.remedies import CALLS, HINTS, RECORDS, SIGNATURES, hint_of, place_of
 from runloop.sandbox.said import Said
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError
 
@@ -253,7 +254,11 @@ def test_what_answers_are_said_to_have_is_what_they_have():
         assert not more or hasattr(kind, more.removesuffix("()"))
 
 
-def test_another_way_of_asking_by_http_is_answered_with_what_there_is():
-    message = "Traceback (most recent call last):\nTypeError: fetch() got an unexpected keyword argument 'json'"
-
-    assert hint_of("guest.exception", message) == "http.fetch has method, headers, body, timeout_ms and max_bytes"
+@pytest.mark.parametrize(("name", "call"), SIGNATURES.items())
+def test_a_call_that_is_made_otherwise_is_answered_with_how_it_is_made(name, call):
+    for said in ("got an unexpected keyword argument 'json'", "takes 1 positional argument but 2 were given"):
+        assert hint_of("guest.exception", f"Traceback (most recent call last):\nTypeError: {name}() {said}") == f"it is called as {call}"
+    module, _, form = call.partition(".")
+    made = getattr(importlib.import_module(f"runloop_agent.{module}"), name)
+    first, *others = inspect.signature(made).parameters
+    assert form == f"{name}({', '.join((first, '*', *others))})"
