@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -80,6 +81,16 @@ async def test_an_approval_is_for_the_same_command_with_the_same_input_in_the_sa
     assert targets[0][0].endswith("/echo 'a b' '&&'")
     assert targets[1] == (f"cd {tmp_path.resolve()} && {targets[0][0]}",)
     assert len({*targets}) == len(asked)
+
+
+def test_what_is_shown_of_a_command_is_one_line_whatever_its_words_hold(run, make_ctx):
+    words = ["a\nin /somewhere/else\r", "it's\n\\n", "$'a'", ""]
+    prepared = run.prepare({"argv": ["echo", *words]}, make_ctx(caps()))
+    shown, *below = prepared.what.split("\n")
+
+    assert (below, prepared.recipients) == (["in a directory of its own, removed afterwards"], (shown,))
+    read = subprocess.run(["bash", "-c", f"set -- {shown}; printf '%s\\0' \"$@\""], capture_output=True, check=True).stdout
+    assert read.decode().split("\0")[1:-1] == words
 
 
 async def test_a_directory_that_leads_elsewhere_since_it_was_shown_is_refused(run, tmp_path, make_ctx):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from runloop.effects.perform.paths import PathRules, directory, refused
+from runloop.effects.perform.paths import PathRules, directory, on_one_line, refused
 from runloop.effects.perform.process import Command, Finished, ResourceLimits, run_command
 from runloop.effects.perform.repository import obeyed
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, invalid, require
@@ -54,7 +54,8 @@ class ExecRun:
         program = self._program(argv[0])
         cwd = None if args.get("cwd") is None else self._directory(args["cwd"], ctx)
         stdin = args.get("stdin", "")
-        shown = f"{shlex.join((program, *argv[1:]))}\nin {cwd or _OWN_DIRECTORY}" + (f"\nwith the input:\n{stdin}" if stdin else "")
+        shown = f"{_command((program, *argv[1:]))}\nin {on_one_line(cwd or _OWN_DIRECTORY)}"
+        shown += f"\nwith the input:\n{stdin}" if stdin else ""
         data = {
             "argv": argv,
             "program": program,
@@ -182,12 +183,23 @@ def _path(word: str, cwd: str | None) -> str:
     return word if cwd is None or word.startswith("/") else f"{cwd}/{word}"
 
 
+def _command(argv: tuple[str, ...]) -> str:
+    """The words as a shell reads them, on one line: none of them looks like what is shown behind the command."""
+    return " ".join(map(_word, argv))
+
+
+def _word(word: str) -> str:
+    if "\n" not in word and "\r" not in word:
+        return shlex.quote(word)
+    return "$'" + on_one_line(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"
+
+
 def _target(argv: tuple[str, ...], cwd: str | None, stdin: str) -> str:
     """What an approval beyond this once is for: the same command with the same input in the same directory.
 
     No word of a command stands without quotes where it holds ``&`` or ``<``.
     """
-    target = shlex.join(argv) if cwd is None else f"cd {shlex.quote(cwd)} && {shlex.join(argv)}"
+    target = _command(argv) if cwd is None else f"cd {shlex.quote(cwd)} && {_command(argv)}"
     return f"{target} < blake3:{blake3(stdin.encode()).hexdigest()[:32]}" if stdin else target
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from runloop.effects.perform.paths import Granted, PathRules, directory, read_up_to, refused, regular_file, require_regular
+from runloop.effects.perform.paths import Granted, PathRules, directory, on_one_line, read_up_to, refused, regular_file, require_regular
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Prepared
 from runloop.errors import Where
 
@@ -36,9 +36,7 @@ class FilesWrite:
         version = _version(path.real, path.shown)
         size = len(args["text"].encode())
         replaces = "a new file" if version == _NEW else _replacing(path)
-        # On one line: a name with a line break in it must not look like the end of the name.
-        shown = path.real.replace("\n", "\\n").replace("\r", "\\r")
-        what = f"write {shown} ({size} bytes, {replaces})\n\n{args['text']}"
+        what = f"write {on_one_line(path.real)} ({size} bytes, {replaces})\n\n{args['text']}"
         data = {"path": args["path"], "real": path.real, "text": args["text"], "version": version}
         return Prepared("files.write", EffectClass.EXTERNAL, what, (path.real,), external=True, reversible=True, data=data)
 

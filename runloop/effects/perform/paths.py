@@ -130,6 +130,11 @@ def _words(mode: int) -> str:
     return "a device, pipe or socket" if kind == "other" else f"a {kind}"
 
 
+def on_one_line(name: str) -> str:
+    """A name as a person is shown it: a line break in it must not look like its end."""
+    return name.replace("\n", "\\n").replace("\r", "\\r")
+
+
 def read_up_to(handle: int, limit: int, offset: int = 0) -> bytes:
     """At most ``limit`` bytes of a file, from byte ``offset`` on."""
     parts: list[bytes] = []
