@@ -76,7 +76,8 @@ class Listener:
         for listening in self.sockets:
             listening.close()
         if self.path is not None and self.made is not None and not self.removed:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only disk: the next daemon takes it over
+                self.path.unlink()
         self.made = None
         if self.lock is not None:
             os.close(self.lock)

@@ -105,7 +105,7 @@ def _daemon(settings: Settings) -> Finding:
     if found["version"] != __version__:
         return Finding("daemon", "warn", f"{detail}; it is {found['version']}, and {__version__} is installed", "`rlp down` and `rlp up`")
     if problems:
-        return Finding("daemon", "warn", f"{detail}; {len(problems)} files could not be loaded", "`rlp status` lists them")
+        return Finding("daemon", "warn", f"{detail}; problems: {len(problems)}", "`rlp status` lists them")
     return Finding("daemon", "ok", detail)
 
 

@@ -14,6 +14,7 @@ from runloop.daemon.quickly import without
 with without("rich", "better_exceptions"):  # structlog.dev would import them for colours and frames that this log does not have: 100 ms
     import structlog
 
+from runloop.errors import InvalidInput, Where
 from runloop.kb.redaction import Redactor
 from runloop.private import make_private
 
@@ -44,7 +45,8 @@ class Log:
         """Take level, file and form from the settings; a file that cannot be opened raises OSError."""
         self._least = _LEVELS[settings.get("logging.level")]
         path: Path | None = settings.get("logging.file")
-        self._open(path)
+        if path != self._path:
+            self._open(path)
         form = settings.get("logging.format")
         as_json = form == "json" or (form == "auto" and not (path is None and self._stream.isatty()))
         renderer: Any = structlog.processors.JSONRenderer(sort_keys=False, default=str) if as_json else _text
@@ -79,9 +81,12 @@ class Log:
         self._masks = redactor
 
     def reopen(self) -> None:
-        """Open the file anew, after it was rotated away."""
+        """Open the file anew, after it was rotated away. Raises ``daemon.log``; lines go on into the one that is open then."""
         if self._path is not None:
-            self._open(self._path)
+            try:
+                self._open(self._path)
+            except OSError as error:
+                raise unwritable(self._path, error) from error
 
     def close(self) -> None:
         """Go back to stderr."""
@@ -128,6 +133,16 @@ class Log:
         if isinstance(value, list | tuple):
             return [self._without(each) for each in value]
         return value
+
+
+def unwritable(path: Path, error: OSError) -> InvalidInput:
+    """The log cannot be opened, and what to do about it."""
+    hint = (
+        "name a file of this user in logging.file; `rlp config explain logging.file` says where it is set, "
+        "and what is for the machine's daemon alone belongs in /var/lib/runloop/config.yaml"
+    )
+    where = Where(file=str(path), key="logging.file")
+    return InvalidInput(f"the log cannot be written: {error.strerror}", code="daemon.log", where=where, hint=hint)
 
 
 class _Foreign(logging.Handler):

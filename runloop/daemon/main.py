@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from runloop import __version__
 from runloop.collecting import collect_seldom
 from runloop.daemon.notify import Notifier
-from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, RunloopError, Where, exhausted
+from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, RunloopError, exhausted
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -116,18 +116,13 @@ def _live(
     import asyncio
 
     from runloop.daemon.app import Daemon, Options
-    from runloop.daemon.logs import Log
+    from runloop.daemon.logs import Log, unwritable
 
     log = Log()
     try:
         log.configure(settings)
     except OSError as error:
-        where, why = Where(file=str(settings.get("logging.file")), key="logging.file"), f"the log cannot be written: {error.strerror}"
-        hint = (
-            "name a file of this user in logging.file; `rlp config explain logging.file` says where it is set, "
-            "and what is for the machine's daemon alone belongs in /var/lib/runloop/config.yaml"
-        )
-        raise InvalidInput(why, code="daemon.log", where=where, hint=hint) from error
+        raise unwritable(settings.get("logging.file"), error) from error
     os.umask(0o077)
     options = Options(load, arguments.system, _group(arguments), workers)
 

@@ -24,9 +24,12 @@ def status(daemon: Daemon) -> dict[str, Any]:
     turns, hosting = daemon.session.manager.services.turns, daemon.hosting
     roster = hosting.roster
     problems = [problem.shown() for problem in daemon.library.problems()]
-    if daemon.reloading.config_error is not None:
-        error, since_ms = daemon.reloading.config_error
-        problems.append(Problem("config", "configuration", error, since_ms, kept=True).shown())
+    reloading = daemon.reloading
+    if reloading.config_error is not None:
+        problems.append(Problem("config", "configuration", *reloading.config_error, kept=True).shown())
+    if reloading.log_error is not None:
+        problems.append(Problem("log", str(daemon.settings.get("logging.file")), *reloading.log_error, kept=None).shown())
+    daemon.reachable.look_at_ledger()
     problems += [problem.shown() for problem in daemon.reachable.problems.values()]
     if daemon.traces.problem is not None:
         problems.append(daemon.traces.problem.shown())

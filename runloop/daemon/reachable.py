@@ -1,4 +1,4 @@
-"""The sockets and the token file while the daemon runs: what somebody removes is made again, or nobody could reach or stop it any more."""
+"""The sockets, the token file and the ledger while the daemon runs: what somebody removes is made again, or told where it cannot be."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reachable:
         self._watcher: Watcher | None = None
         self._one_at_a_time = asyncio.Lock()
         self.problems: dict[str, Problem] = {}
-        """Why nobody can connect any more, or what is wrong with the token file."""
+        """Why nobody can connect any more or nothing is recorded, or what is wrong with the token file."""
         self.made_again_ms: int | None = None
         """When a socket was last made again."""
         self._lost: dict[Path, RunloopError] = {}
@@ -50,8 +50,24 @@ class Reachable:
         """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(_PATROL_S)
+            self.look_at_ledger()
             if self._daemon.bus.removed:
                 await self.look()
+
+    def look_at_ledger(self) -> None:
+        """Say once that the ledger was taken away, and once that it is back."""
+        moved = self._daemon.kb.ledger.moved
+        if moved is None and self.problems.pop("ledger", None) is not None:
+            logger().info("the ledger is back: what comes is recorded again", file=str(self._daemon.kb.ledger.path))
+        elif moved is not None:
+            self._tell("ledger", self._daemon.kb.ledger.path, moved, "nothing is recorded any more", kept=None)
+
+    def _tell(self, what: str, path: Path, error: RunloopError, said: str, *, kept: bool | None) -> None:
+        """List what is wrong, and log it unless it was already."""
+        before = self.problems.get(what)
+        if before is None or before.error.message != error.message:
+            self.problems[what] = Problem(what, str(path), error, clock_ms(), kept=kept)
+            logger().error(said, code=error.code, why=error.message, hint=error.hint)
 
     async def close(self) -> None:
         """Look after it no more."""
@@ -114,10 +130,7 @@ class Reachable:
         try:
             token = ensure_token(path)
         except RunloopError as error:
-            self.problems["token"] = Problem("token", str(path), error, clock_ms(), kept=True)
-            logger().error(
-                "the token file cannot be used; the token that it had counts", code=error.code, why=error.message, hint=error.hint
-            )
+            self._tell("token", path, error, "the token file cannot be used; the token that it had counts", kept=True)
             return
         self.problems.pop("token", None)
         if token != broker.token:

@@ -47,6 +47,8 @@ class Reloading:
         self._one_at_a_time = asyncio.Lock()
         self.config_error: tuple[RunloopError, int] | None = None
         """What is wrong with the configuration, and since when (epoch ms)."""
+        self.log_error: tuple[RunloopError, int] | None = None
+        """Why the log could not be opened anew, and since when."""
         self.needs_restart: list[str] = []
         """Keys that changed and cannot be obeyed before the daemon starts anew."""
         self._warned: frozenset[ConfigWarning] = frozenset()
@@ -131,10 +133,10 @@ class Reloading:
         return changes
 
     async def reload(self, why: str) -> dict[str, Any]:
-        """Read everything anew. Raises what is wrong with the configuration; the old one stays in force then."""
+        """Read everything anew. Raises what is wrong with the configuration, where the old one stays in force, or, when all is done, with the log."""
         self._notifier.systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            self._log.reopen()
+            self._reopen_log()
             self._daemon.kb.ledger.poke()
             await self._daemon.reachable.look()
             self._watch_settings()
@@ -144,7 +146,18 @@ class Reloading:
         finally:
             self._notifier.systemd("READY=1")
         logger().info("reloaded", why=why, changed=changed, needs_restart=self.needs_restart, files=len(changes))
+        if self.log_error is not None:
+            raise self.log_error[0]
         return {"changed": changed, "needs_restart": list(self.needs_restart), "files": [change.shown() for change in changes]}
+
+    def _reopen_log(self) -> None:
+        try:
+            self._log.reopen()
+        except RunloopError as error:
+            self.log_error = (error, clock_ms())
+            logger().error("the log cannot be opened anew: lines go on into the file that is open", code=error.code, why=error.message)
+        else:
+            self.log_error = None
 
     async def _read_settings(self) -> list[str]:
         """The keys that changed. Raises what is wrong with the configuration."""

@@ -42,6 +42,12 @@ class LedgerReadOnly(LedgerError):  # noqa: N818 - named for what it is, like th
     code = "ledger.read_only"
 
 
+class LedgerMoved(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The file is not where it was opened: what would be stored in it now, nobody would find again."""
+
+    code = "ledger.moved"
+
+
 class LedgerLocked(Unavailable):
     """Another process held the write lock for too long."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.events import NewEvent
-    from runloop.kb.errors import LedgerFull
+    from runloop.kb.errors import LedgerFull, LedgerMoved
     from runloop.kb.keeping.anchor import Anchor
     from runloop.kb.keeping.progress import Progress
     from runloop.kb.submission import Waiter
@@ -90,6 +90,11 @@ class Ledger:
     def stalled(self) -> LedgerFull | None:
         """Why appends wait for room on the disk, or None when they do not."""
         return None if self._writer is None else self._writer.stalled
+
+    @property
+    def moved(self) -> LedgerMoved | None:
+        """Why appends are refused since the file was moved, removed or replaced, or None where it was not."""
+        return None if self._writer is None else self._writer.moved
 
     def poke(self) -> None:
         """Look for room on the disk now; without that, after 0.1 s and, the longer it lasts, up to 5 s."""

@@ -14,7 +14,7 @@ import apsw
 from runloop.errors import Where
 from runloop.events import StoredEvent, chain_hash
 from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, create, translate, translated
-from runloop.kb.errors import DAMAGED, KeyArchived, KeyConflict, LedgerCorrupt
+from runloop.kb.errors import DAMAGED, KeyArchived, KeyConflict, LedgerCorrupt, LedgerMoved
 from runloop.kb.log_room import LogRoom
 from runloop.kb.migrations import immediate, open_schema
 from runloop.kb.numbers import RunNumbers
@@ -38,6 +38,7 @@ _WHOLE_FILE = (
     *(apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.BusyError, apsw.LockedError, apsw.CorruptError, apsw.NotADBError),
     *(apsw.CantOpenError, OSError),
 )
+_UNSEEN = (0, 0)
 _DEVICE = (apsw.IOError, apsw.CorruptError, apsw.NotADBError)
 
 
@@ -52,8 +53,18 @@ class Store:
         self._presence: Presence
         self._room: LogRoom
         db = self._open()
+        self._file = _identity(path)
         self._db: apsw.Connection | None = db
         self._acknowledged = _head(db, path)
+
+    @property
+    def moved(self) -> LedgerMoved | None:
+        """Why nothing is stored: the file was moved, removed or replaced since it was opened; None where it was not. For any thread."""
+        if _identity(self._path) in (self._file, _UNSEEN):
+            return None
+        message = "the ledger is not where it was opened: it was moved, removed or replaced, so nothing is recorded"
+        hint = "put the file back, or end what has it open (`rlp down`) and start it with the one that is there now"
+        return LedgerMoved(message, where=Where(file=str(self._path)), hint=hint)
 
     def append(self, batch: list[Submission]) -> None:
         """Store the submissions in one transaction; each then has its result or an error of its own.
@@ -61,6 +72,8 @@ class Store:
         Raises a RunloopError when the file cannot be written (``kb.disk_full``, ``kb.io``, ``ledger.…``: nothing is decided), and
         anything else when a submission spoils the transaction for all.
         """
+        if (moved := self.moved) is not None:
+            raise moved
         db = self._db or self._reopen()
         try:
             with immediate(db):
@@ -225,6 +238,17 @@ class Store:
                 )
                 break
         return known
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at the path; None where none is."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:  # the device fails, or this process may not look any more
+        return _UNSEEN
+    return found.st_dev, found.st_ino
 
 
 def _head(db: apsw.Connection, path: Path) -> tuple[int, bytes]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from runloop.kb.errors import LedgerMoved
     from runloop.kb.submission import Submission, Waiter
 
     StallListener = Callable[[LedgerFull | None], None]
@@ -75,6 +76,11 @@ class Writer:
             if idle and self._pending:
                 self._wake.release()
         return refused
+
+    @property
+    def moved(self) -> LedgerMoved | None:
+        """As :attr:`Store.moved`."""
+        return self._store.moved
 
     def poke(self) -> None:
         """Look for room now, when the queue stands still."""

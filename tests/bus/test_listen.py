@@ -68,6 +68,20 @@ def test_a_socket_that_somebody_listens_on_is_never_removed_though_nobody_holds_
         assert connects(path)
 
 
+def test_a_socket_that_cannot_be_removed_is_left_to_the_next_daemon(tmp_path, monkeypatch):
+    def unlink(_path, **_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    path = tmp_path / "rmp.sock"
+    listener = listen(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink)
+        listener.close()
+    assert path.exists()
+    listen(path).close()
+    assert not path.exists()
+
+
 def test_a_daemon_that_ends_leaves_the_socket_of_another_alone(tmp_path):
     path = tmp_path / "rmp.sock"
     listener = listen(path)

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,9 @@ async def test_a_token_file_that_is_removed_is_made_anew_and_only_its_token_coun
             assert time.monotonic() < until, daemon.log()
             await asyncio.sleep(0.02)
         assert (found[0]["what"], found[0]["error"]["code"], found[0]["last_good_kept"]) == ("token", "bus.token_file", True)
+        for _ in range(2):
+            await link.ask("reload")
+        assert daemon.log().count("the token file cannot be used") == 1
         path.chmod(0o600)
         while (await link.ask("status"))["problems"]:
             assert time.monotonic() < until, daemon.log()
@@ -179,6 +183,24 @@ async def test_a_hangup_makes_a_socket_again_whose_directory_was_not_to_be_had(d
             assert time.monotonic() < until, daemon.log()
             await asyncio.sleep(0.02)
     assert daemon.rlp("status").returncode == 0
+
+
+async def test_nothing_is_taken_in_while_the_ledger_is_not_where_it_was(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.opening("quick")
+    daemon.start()
+    ledger, away = daemon.state / "pog" / "events.sqlite", daemon.state / "away"
+    async with daemon.client() as link:
+        ledger.rename(away)
+        refused = await link.raw({"verb": "submit", "request_id": str(uuid.uuid4()), "opening": "quick"})
+        (problem,) = (await link.ask("status"))["problems"]
+        away.rename(ledger)
+        shown = await link.ask("submit", request_id=str(uuid.uuid4()), opening="quick")
+        assert (await words.to_end(await link.follow(shown["run_id"])))[-1]["kind"] == "run.finished"
+        assert (await link.ask("status"))["problems"] == []
+    assert refused["error"]["code"] == problem["error"]["code"] == "ledger.moved"
+    assert (problem["what"], problem["name"]) == ("ledger", str(ledger))
+    assert (daemon.log().count("nothing is recorded any more"), daemon.log().count("the ledger is back")) == (1, 1)
 
 
 def test_a_stale_socket_of_a_killed_daemon_is_taken_over(daemon):

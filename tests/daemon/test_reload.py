@@ -308,6 +308,27 @@ async def test_sighup_reads_everything_anew_and_opens_the_log_again(daemon):
     assert '"reloaded"' in log.read_text()
 
 
+async def test_a_log_that_cannot_be_opened_anew_is_told_and_keeps_nothing_else_from_being_read(daemon):
+    log = daemon.root / "log.json"
+    daemon.settings["logging.file"] = log
+    daemon.start()
+    log.rename(daemon.root / "log.1")
+    log.mkdir()
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        daemon.configure("logging: {level: debug}\n")
+        await changed(changes, "config", "loaded")
+        told = daemon.rlp("reload")
+        (problem,) = (await link.ask("status"))["problems"]
+        log.rmdir()
+        await link.ask("reload")
+        repaired = (await link.ask("status"))["problems"]
+    assert (told.returncode, "error[daemon.log]" in told.stderr, str(log) in told.stderr) == (2, True, True)
+    assert (problem["what"], problem["name"], problem["error"]["code"], repaired) == ("log", str(log), "daemon.log", [])
+    assert "the log cannot be opened anew" in (daemon.root / "log.1").read_text()
+    assert '"reloaded"' in log.read_text()
+
+
 async def test_a_policy_that_is_narrowed_while_the_daemon_runs_holds_for_the_next_run(daemon, words):
     daemon.agent(
         "asks", words.head + "def run() -> dict:\n    return {'out': ask.person('go?', default='x', timeout_ms=1).answer}\n", "ask = true"

@@ -26,6 +26,25 @@ def test_a_file_that_cannot_be_written_gives_a_clear_error_and_stays_readable(le
     assert ledger.append([contact()])[0].id == 2
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_appended_to_a_file_that_is_not_where_it_was_opened(tmp_path, contact, replaced):
+    home, away = tmp_path / "here", tmp_path / "away"
+    with Ledger.open(home / "events.sqlite") as ledger:
+        ledger.append([contact("A")])
+        home.rename(away)
+        if replaced:
+            with Ledger.open(home / "events.sqlite") as other:
+                other.append([contact("other")])
+        with pytest.raises(LedgerError, match="moved, removed or replaced") as caught:
+            ledger.append([contact("B")])
+        assert (caught.value.code, str(ledger.moved)) == ("ledger.moved", str(caught.value))
+        if replaced:
+            home.rename(tmp_path / "other")
+        away.rename(home)
+        ledger.append([contact("C")])
+        assert ([event.payload["name"] for event in ledger.read()], ledger.moved) == (["A", "C"], None)
+
+
 def test_another_writer_that_does_not_let_go_gives_a_retryable_error(tmp_path, contact):
     with Ledger.open(tmp_path / "events.sqlite", busy_ms=30) as ledger:
         other = apsw.Connection(str(ledger.path))
