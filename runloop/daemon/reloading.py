@@ -133,7 +133,7 @@ class Reloading:
         return changes
 
     async def reload(self, why: str) -> dict[str, Any]:
-        """Read everything anew. Raises what is wrong with the configuration, where the old one stays in force, or, when all is done, with the log."""
+        """Read everything anew. Raises what is wrong with the configuration, whose old one stays in force, or at the end with the log."""
         self._notifier.systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self._reopen_log()
