@@ -257,6 +257,9 @@ def _remove_stale(path: Path) -> None:
     """Remove a socket that nobody listens on; anything else at the path stays and is an error."""
     if not _is_socket(path):
         return
+    if path.lstat().st_mode & 0o600 != 0o600:
+        with suppress(OSError):  # another user's
+            path.chmod(0o600)  # without these rights nobody learns whether somebody listens
     if not nobody_listens(path):
         raise _running(path, "")
     path.unlink(missing_ok=True)

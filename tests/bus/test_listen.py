@@ -68,6 +68,24 @@ def test_a_socket_that_somebody_listens_on_is_never_removed_though_nobody_holds_
         assert connects(path)
 
 
+def test_a_socket_that_was_left_over_and_lost_its_rights_gives_way(tmp_path, monkeypatch):
+    class Ordinary(socket.socket):
+        """As the kernel treats whoever is not the superuser."""
+
+        def connect(self, address):
+            if not Path(address).stat().st_mode & 0o200:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            super().connect(address)
+
+    path = tmp_path / "rmp.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    path.chmod(0)
+    monkeypatch.setattr(socket, "socket", Ordinary)
+    listen(path).close()
+    assert not path.exists()
+
+
 def test_a_socket_that_cannot_be_removed_is_left_to_the_next_daemon(tmp_path, monkeypatch):
     def unlink(_path, **_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

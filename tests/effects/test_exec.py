@@ -1,9 +1,11 @@
 """exec.run: the words that policy lists, no shell, and nothing left when the time is over."""
 
 import asyncio
+import errno
 import os
 import subprocess
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -290,6 +292,35 @@ async def test_without_a_directory_it_gets_one_that_is_removed(run, make_ctx, cr
     where, listing = result["stdout"].splitlines()
     assert listing == "file"
     assert not Path(where).exists()
+
+
+@pytest.mark.parametrize("lacking", ["threads", "processes", "files"])
+async def test_where_the_system_has_no_more_to_give_nothing_runs_and_the_call_says_so(
+    run, make_ctx, refusal, monkeypatch, tmp_path, lacking
+):
+    def refuse(*_args, **_options):
+        if lacking == "threads":
+            raise RuntimeError("can't start new thread")
+        number = errno.EMFILE if lacking == "files" else errno.EAGAIN
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        if lacking == "threads":
+            started = threading.Thread.start
+            patched.setattr(threading.Thread, "start", lambda each: refuse() if each.name == "runloop-exec" else started(each))
+        else:
+            patched.setattr(*((process.selectors, "DefaultSelector") if lacking == "files" else (process.subprocess, "Popen")), refuse)
+        refused = await refusal(run, {"argv": ["sh", "-c", f"echo x > {tmp_path}/ran"]}, make_ctx(caps()))
+
+    assert (refused.kind, refused.code, refused.retryable, refused.outcome_unknown) == (
+        CallErrorKind.UNAVAILABLE,
+        "exec.start",
+        True,
+        False,
+    )
+    assert "cannot start" in refused.message
+    assert "ulimit" in refused.hint
+    assert not (tmp_path / "ran").exists()
 
 
 async def test_where_no_directory_can_be_made_for_it_the_call_says_what_to_change(run, make_ctx, refusal, monkeypatch, tmp_path):

@@ -17,7 +17,7 @@ from runloop.effects.perform.paths import PathRules, directory, on_one_line, ref
 from runloop.effects.perform.process import Command, Finished, ResourceLimits, run_command
 from runloop.effects.perform.repository import obeyed
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, invalid, require
-from runloop.errors import Where
+from runloop.errors import Where, exhausted
 from runloop.policy.commands import program as name_of
 from runloop.policy.unasked import unasked_problem
 from runloop.tasks import shielded
@@ -113,11 +113,13 @@ class ExecRun:
         try:
             finished = await self._run(data, own, timeout_ms / 1000, ctx, unasked=not prepared.external)
         except OSError as error:
+            lacks = exhausted(error)
             raise CallError(
                 CallErrorKind.UNAVAILABLE,
                 f"cannot start {data['program']}: {error.strerror or error}",
                 code="exec.start",
-                hint="check that the program can be run by the user of Runloop",
+                hint="check that the program can be run by the user of Runloop" if lacks is None else lacks.hint,
+                retryable=lacks is not None,
             ) from error
         finally:
             await shielded(asyncio.to_thread(shutil.rmtree, own, ignore_errors=True))

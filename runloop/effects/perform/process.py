@@ -8,6 +8,7 @@ mark in their environment (Linux).
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import selectors
@@ -101,6 +102,11 @@ async def run_command(command: Command) -> Finished:
     thread = threading.Thread(target=work, name="runloop-exec", daemon=True)
     try:
         thread.start()
+    except RuntimeError as error:
+        os.close(wake_write)
+        os.close(wake_read)
+        raise OSError(errno.EAGAIN, str(error)) from error
+    try:
         try:
             return await shielded(done)
         except asyncio.CancelledError:
@@ -125,6 +131,10 @@ class _Run:
         self._to_write = memoryview(command.stdin)
 
     def to_end(self) -> Finished:
+        with selectors.DefaultSelector() as selector:  # before anything runs: files may have run out
+            return self._run(selector)
+
+    def _run(self, selector: selectors.BaseSelector) -> Finished:
         self._process = subprocess.Popen(  # noqa: S603 - policy admitted these words, and no shell reads them
             self._argv(),
             stdin=subprocess.PIPE,
@@ -142,7 +152,7 @@ class _Run:
         for pipe in (*self._pipes, self._stdin):
             os.set_blocking(pipe, False)
         try:
-            timed_out = self._watch(time.monotonic() + self._command.timeout_s)
+            timed_out = self._watch(selector, time.monotonic() + self._command.timeout_s)
         finally:
             self._end_all()
             self._drain()
@@ -165,31 +175,30 @@ class _Run:
         script = f'{{ read -r is <{ADJUSTMENT} && [ "$is" -lt {FIRST} ] && echo {FIRST} >{ADJUSTMENT}; }} 2>/dev/null; {lower}'
         return [SHELL, "-c", f'{script}; exec "$@"', "runloop-exec", *self._command.argv]
 
-    def _watch(self, deadline: float) -> bool:
+    def _watch(self, selector: selectors.BaseSelector, deadline: float) -> bool:
         """Move bytes until the program and its pipes have ended; True when its time was over first."""
         exited = _exit_descriptor(self._process.pid)
         grace = None
         try:
-            with selectors.DefaultSelector() as selector:
-                self._register(selector, exited)
-                while True:
-                    until = deadline if grace is None else min(deadline, grace)
-                    left = until - time.monotonic()
-                    if left <= 0:
-                        return grace is None and not self._has_exited()
-                    for key, _ in selector.select(left if exited is not None or grace else min(left, NO_PIDFD_POLL_S)):
-                        if key.fd == self._wake:
-                            return False
-                        self._move(selector, key.fd, exited)
-                    open_pipes = [pipe for pipe in self._pipes if pipe in selector.get_map()]
-                    if grace is None and self._has_exited():
-                        if not open_pipes:
-                            return False
-                        # Whatever it started and left behind holds the pipes: end it, take what is in them, go on.
-                        self._kill_group(signal.SIGKILL)
-                        grace = time.monotonic() + PIPE_GRACE_S
-                    if grace is not None and not open_pipes:
+            self._register(selector, exited)
+            while True:
+                until = deadline if grace is None else min(deadline, grace)
+                left = until - time.monotonic()
+                if left <= 0:
+                    return grace is None and not self._has_exited()
+                for key, _ in selector.select(left if exited is not None or grace else min(left, NO_PIDFD_POLL_S)):
+                    if key.fd == self._wake:
                         return False
+                    self._move(selector, key.fd, exited)
+                open_pipes = [pipe for pipe in self._pipes if pipe in selector.get_map()]
+                if grace is None and self._has_exited():
+                    if not open_pipes:
+                        return False
+                    # Whatever it started and left behind holds the pipes: end it, take what is in them, go on.
+                    self._kill_group(signal.SIGKILL)
+                    grace = time.monotonic() + PIPE_GRACE_S
+                if grace is not None and not open_pipes:
+                    return False
         finally:
             if exited is not None:
                 os.close(exited)
