@@ -402,6 +402,7 @@ async def test_an_answer_is_of_the_kind_that_was_asked_for(runs):
     with pytest.raises(InvalidInput, match="this is not a question"):
         await runs.people.answer(ASKED.approval_id, Answer(approved=True, text="yes"))
     asks.cancel()
+    await asyncio.wait({asks})
     runs.people.put_aside("run", [question(kind="question")])
     for given in (Answer(approved=True), Answer(text="twice")):
         with pytest.raises(InvalidInput, match="the answer to a question is one of 'once'"):
