@@ -18,9 +18,9 @@ from runloop.runs.run import Run
 
 ASKS = "@agent\ndef run():\n    return {'out': model.complete('p').text}\n"
 MODEL = "model = true"
-SLOW = 'version: 0\nname: slow\nnodes: [{id: only, use: "agent:one", timeout_ms: 300}]\nedges: []\n'
+SLOW = 'version: 0\nname: slow\nnodes: [{id: only, use: "agent:one", timeout_ms: 2000}]\nedges: []\n'
 INNER = 'version: 0\nname: inner\nnodes: [{id: deep, use: "agent:one"}]\nedges: []\n'
-OUTER = 'version: 0\nname: outer\nnodes: [{id: only, use: "opening:inner", timeout_ms: 400}]\nedges: []\n'
+OUTER = 'version: 0\nname: outer\nnodes: [{id: only, use: "opening:inner", timeout_ms: 2000}]\nedges: []\n'
 SPAWNS = "@agent\ndef run():\n    return {'out': spawn.opening('inner').status}\n"
 SPAWNING = 'version: 0\nname: s\nnodes: [{id: only, use: "agent:spawner"}]\nedges: []\n'
 GATE = "{ask: good, timeout: 1h, on_timeout: approve}"
@@ -120,7 +120,7 @@ async def test_children_that_an_earlier_process_left_end_with_their_parent_too(b
     async with bench() as b:
         b.agent("one", ASKS, caps=MODEL)
         b.openings["inner"] = INNER
-        run_id = await left(b, OUTER.replace(", timeout_ms: 400", ""))
+        run_id = await left(b, OUTER.replace(", timeout_ms: 2000", ""))
         commits = Commits(b)
 
         result = await b.manager.drive(await b.manager.recover(run_id, ending="no more"))
