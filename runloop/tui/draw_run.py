@@ -82,7 +82,7 @@ def plan_page(run: RunModel, width: int, now_ms: int, *, ascii_only: bool = Fals
     """The table of nodes, and the graph."""
     sizes = widths(NODE_COLUMNS, width)
     head, places = header(NODE_COLUMNS, sizes)
-    rows = [_node_row(node, sizes, now_ms) for node in run.nodes.values()] or [line("no node has begun", "dim")]
+    rows = [_node_row(node, sizes, run.measured(now_ms)) for node in run.nodes.values()] or [line("no node has begun", "dim")]
     if run.why and run.state in {"failed", "cancelled"}:
         rows += [line(""), *paragraphs(f"{run.state}: {run.why}", width, "error")]
         rows += paragraphs(f"hint: {run.hint}", width) if run.hint else []
@@ -142,23 +142,23 @@ def timeline_page(run: RunModel, width: int, now_ms: int, *, ascii_only: bool = 
     start = run.started_ms or run.submitted_ms
     names = max((display_width(clean_line(node)) for node in run.nodes), default=4)
     label = min(max(4, names), max(8, width // 4))
-    room = width - label - 2
-    if start is None or room < 10:
+    room = max(10, width - label - 2)
+    if start is None:
         return Page((title(run, width, now_ms),), (line("nothing has begun", "dim"),), title="Time")
-    end = max(run.ended_ms or now_ms, start + 1)
+    end = max(run.ended_ms or run.measured(now_ms), start + 1)
     whole = end - start
     left, right = f"0 at {clock_ms(start)}", f"+{span(whole)}"
     scale = Row(((" " * (label + 1), ""), (left + right.rjust(max(1, room - len(left))), "head")))
     full = "#" if ascii_only else "█"
-    rows = [_lane(node, label, room, start, whole, now_ms if run.ended_ms is None else end, full) for node in run.nodes.values()]
+    rows = [_lane(node, label, room, start, whole, end, full) for node in run.nodes.values()]
     return Page((title(run, width, now_ms), scale), tuple(rows), title="Time")
 
 
-def _lane(node: NodeState, label: int, room: int, start: int, whole: int, now_ms: int, full: str) -> Row:
+def _lane(node: NodeState, label: int, room: int, start: int, whole: int, end: int, full: str) -> Row:
     drawn = [" "] * room
     for number, (began, ended) in enumerate(node.lanes):
         first = min(room - 1, max(0, (began - start) * room // whole))
-        last = min(room, max(first + 1, ((now_ms if ended is None else ended) - start) * room // whole))
+        last = min(room, max(first + 1, ((end if ended is None else ended) - start) * room // whole))
         drawn[first:last] = (full if number % 2 == 0 else "▒" if full == "█" else "=") * (last - first)
     bar = STATE_STYLE.get(node.shown_state, "") or "bar"
     return Row(((padded(clean_line(node.name), label) + " ", "bold"), ("".join(drawn), bar)))

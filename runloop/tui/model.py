@@ -68,7 +68,8 @@ class Crossing:
         if self.answered is None:
             return None
         told = self.answered.get("ms")
-        return int(told) if told is not None else (self.answered_ms or self.asked_ms) - self.asked_ms
+        waited = (self.answered_ms or self.asked_ms) - self.asked_ms
+        return int(told) if told is not None else waited if waited >= 0 else None  # the clock was put back meanwhile
 
 
 @dataclass(slots=True)
@@ -148,6 +149,8 @@ class RunModel:
     submitted_ms: int | None = None
     started_ms: int | None = None
     ended_ms: int | None = None
+    set_ms: int = 0
+    """By how much the clock was set since it began."""
     ms: int | None = None
     tokens: int | None = None
     usd: float | None = None
@@ -210,12 +213,16 @@ class RunModel:
                 return "waiting"
         return self.state
 
+    def measured(self, ts_ms: int) -> int:
+        """A moment as its times are measured: as if nobody had set the clock."""
+        return ts_ms - self.set_ms
+
     def elapsed_ms(self, now_ms: int) -> int | None:
         """How long it has been under way, or took."""
         if self.ms is not None:
             return self.ms
         start = self.started_ms if self.started_ms is not None else self.submitted_ms
-        return None if start is None else max(0, (self.ended_ms or now_ms) - start)
+        return None if start is None else max(0, (self.ended_ms or self.measured(now_ms)) - start)
 
     def spent_tokens(self) -> int | None:
         """Tokens as the end says; before that, those of the answers that came."""
@@ -266,7 +273,8 @@ def take(run: RunModel, record: Record) -> bool:
     run.opening, run.parent = record["opening_name"], record["parent_run_id"]
     kind, meta = record["kind"], record["meta"]
     if kind.startswith("run."):
-        _take_run(run, kind, meta, record["ts_ms"])
+        run.set_ms += meta.get("set_ms") or 0 if kind == "run.clock_set" else 0
+        _take_run(run, kind, meta, run.measured(record["ts_ms"]))
     elif meta.get("node"):
         _take_node(run, run.nodes.setdefault(meta["node"], NodeState(meta["node"])), record)
     if record["event_id"] is not None:
@@ -294,7 +302,9 @@ def _take_run(run: RunModel, kind: str, meta: Mapping[str, Any], ts_ms: int) -> 
         return
     if run.state == "paused" and kind in _PAUSE_OUTLIVES:
         return
-    run.state = _RUN_STATES.get(kind, run.state)
+    if kind not in _RUN_STATES:
+        return
+    run.state = _RUN_STATES[kind]
     run.why, run.until_ms = ("", None) if run.state in {"running", "queued"} else (meta.get("why") or "", meta.get("until_ms"))
     if kind == "run.submitted":
         run.submitted_ms = ts_ms
@@ -320,7 +330,7 @@ def _source(opening: Any) -> str:
 
 
 def _take_node(run: RunModel, node: NodeState, record: Record) -> None:
-    kind, meta, ts_ms = record["kind"], record["meta"], record["ts_ms"]
+    kind, meta, ts_ms = record["kind"], record["meta"], run.measured(record["ts_ms"])
     agent = meta.get("agent")
     if isinstance(agent, Mapping):
         node.agent = agent["name"]

@@ -47,7 +47,7 @@ def _plan(run: RunModel, now_ms: int) -> Iterator[str]:
     for edge in opening.edges if opening is not None else ():
         before.setdefault(edge.target.node, []).append(edge.source.node)
     for node in run.nodes.values():
-        yield _node(node, list(dict.fromkeys(before.pop(node.name, ()))), now_ms)
+        yield _node(node, list(dict.fromkeys(before.pop(node.name, ()))), run.measured(now_ms))
     for each in opening.nodes if opening is not None else ():
         if each.id not in run.nodes:
             yield f"{each.id}: has not begun{_after(before.get(each.id, ()))}"
@@ -67,7 +67,7 @@ def _after(before: Iterable[str]) -> str:
 
 
 def _time(run: RunModel, now_ms: int) -> Iterator[str]:
-    start = run.started_ms or run.submitted_ms or 0
+    start, now_ms = run.started_ms or run.submitted_ms or 0, run.measured(now_ms)
     for node in run.nodes.values():
         for number, (began, ended) in enumerate(node.lanes, start=1):
             end = "is under way" if ended is None and run.ended_ms is None else f"took {span((ended or run.ended_ms or now_ms) - began)}"

@@ -28,13 +28,22 @@ _CONTRAST: Final = {
 }  # fmt: skip
 _STYLES: Final = {"mono": _MONO, "dark": _DARK, "light": _LIGHT, "contrast": _CONTRAST}
 NAMES: Final = tuple(_STYLES)
+
+
+def _theme(name: str, primary: str, background: str, surface: str, panel: str, foreground: str, accent: str) -> Theme:
+    """A theme whose errors and warnings look as those of a page do."""
+    error, warning = (_STYLES[name][style].split()[-1] for style in ("error", "waiting"))
+    return Theme(
+        name, primary, error=error, warning=warning, background=background, surface=surface, panel=panel, foreground=foreground,
+        accent=accent, dark=name != "light",
+    )  # fmt: skip
+
+
 THEMES: Final = (
-    Theme("mono", "#d0d0d0", background="#101010", surface="#1a1a1a", panel="#262626", foreground="#d8d8d8", accent="#ffffff", dark=True),
-    Theme("dark", "#58a6ff", background="#0d1117", surface="#161b22", panel="#21262d", foreground="#d5dae2", accent="#f2cc60", dark=True),
-    Theme("light", "#0969da", background="#ffffff", surface="#f3f5f8", panel="#e4e8ee", foreground="#1c2430", accent="#7d4e00", dark=False),
-    Theme(
-        "contrast", "#00ffff", background="#000000", surface="#000000", panel="#202020", foreground="#ffffff", accent="#ffff00", dark=True
-    ),
+    _theme("mono", "#d0d0d0", background="#101010", surface="#1a1a1a", panel="#262626", foreground="#d8d8d8", accent="#ffffff"),
+    _theme("dark", "#58a6ff", background="#0d1117", surface="#161b22", panel="#21262d", foreground="#d5dae2", accent="#f2cc60"),
+    _theme("light", "#0969da", background="#ffffff", surface="#f3f5f8", panel="#e4e8ee", foreground="#1c2430", accent="#7d4e00"),
+    _theme("contrast", "#00ffff", background="#000000", surface="#000000", panel="#202020", foreground="#ffffff", accent="#ffff00"),
 )
 
 

@@ -304,3 +304,7 @@ def test_of_a_long_log_it_is_said_how_many_lines_are_not_there(records):
     assert page(board, "Log").rows[0].plain == told
     assert said(board, Viewing(view="Log", run_id=RUN), 0)[1] == told
     assert (len(run.log), run.log_gone) == (LOG_LINES, 2)
+
+
+def test_lanes_are_there_in_the_narrowest_terminal_too(records):
+    assert "nothing has begun" not in "".join(texts(page(board_of(records), "Time", 18)))

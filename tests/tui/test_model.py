@@ -3,8 +3,10 @@ from hypothesis import strategies as st
 
 from runloop.tui import model
 from runloop.tui.board import Board, arranged, matches
-from runloop.tui.draw_run import ladder_page
+from runloop.tui.draw_run import ladder_page, plan_page, timeline_page
 from runloop.tui.model import RunModel, gap, listed, take
+from runloop.tui.sentences import said
+from runloop.tui.views import Viewing
 
 RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
 
@@ -302,3 +304,36 @@ def test_a_node_with_items_works_from_the_first_of_them_on_and_waits_where_all_o
     record("node.ready", "each")
     record("node.started", "each[0]", attempt=2)
     assert (each.state, each.attempt, each.lanes[1:]) == ("running", 2, [(ts_ms + 10, None)])
+
+
+def test_what_is_measured_leaves_out_by_how_much_the_clock_was_set(waiting):
+    run, began, seconds = RunModel(RUN), waiting[0]["ts_ms"], 1_000
+    set_ms = -3 * 3_600 * seconds
+
+    def record(kind, after_ms, **meta):
+        record = {**waiting[0], "seq": run.seq + 1, "event_id": run.seq + 1, "kind": kind, "ts_ms": began + after_ms, "meta": meta}
+        assert take(run, record)
+
+    record("run.started", 0)
+    record("node.started", 5 * seconds, node="a", attempt=1)
+    record("approval.requested", 6 * seconds, node="a", approval_id=f"{RUN}/a/1/1", action="mail.smtp", what="it")
+    record("run.paused", 7 * seconds, why="a look at it")
+    record("run.clock_set", set_ms + 8 * seconds, by_ms=set_ms, set_ms=set_ms)
+    now_ms = began + set_ms + 20 * seconds
+    assert (run.state, run.why, run.elapsed_ms(now_ms)) == ("paused", "a look at it", 20 * seconds)
+    assert "+20.0s" in timeline_page(run, 79, now_ms).head[1].plain
+    assert said(board_of(run), Viewing(view="Plan", run_id=RUN), now_ms)[-1].startswith("a: waiting, attempt 1, 15.0s")
+    assert "15.0s" in plan_page(run, 79, now_ms).rows[0].plain
+
+    record("approval.decided", set_ms + 21 * seconds, node="a", approval_id=f"{RUN}/a/1/1", decision="approved")
+    record("node.finished", set_ms + 22 * seconds, node="a", attempt=1, status="ok")
+    (crossing,) = run.crossings.values()
+    assert (run.nodes["a"].lanes, crossing.ms()) == ([(began + 5 * seconds, began + 22 * seconds)], None)
+    record("run.finished", set_ms + 23 * seconds, status="succeeded", ms=23 * seconds)
+    assert timeline_page(run, 79, now_ms).head[1].plain.endswith("+23.0s")
+
+
+def board_of(run):
+    board = Board()
+    board.runs[run.run_id] = run
+    return board

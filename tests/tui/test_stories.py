@@ -14,6 +14,7 @@ from runloop.tui import draw_daemon
 from runloop.tui.app import Agtop
 from runloop.tui.deciding import Decision
 from runloop.tui.panel import Panel
+from runloop.tui.themes import styles_of
 from runloop.tui.views import NAMES
 
 SIZES = {"80x24": (80, 24), "200x60": (200, 60)}
@@ -442,6 +443,14 @@ async def test_every_command_has_a_name_in_the_palette(feed, desk):
 async def test_every_theme_tells_states_by_marks_too(feed, desk, words, theme):
     async with at_the_screen(feed, desk, theme=theme) as (app, _):
         assert "◆ waiting" in words.text(app)
+
+
+@pytest.mark.parametrize("theme", ["mono", "dark", "light", "contrast"])
+async def test_an_error_under_an_answer_looks_as_every_error_does(feed, desk, theme):
+    async with at_the_screen(feed, desk, theme=theme) as (app, pilot):
+        await press(app, pilot, "a", "x", "enter")
+        shown, wanted = app.screen.query_one("#problem").styles.color, Color.parse(styles_of(theme)["error"].color.name)
+        assert max(abs(one - other) for one, other in zip(shown.rgb, wanted.rgb, strict=True)) <= 2, "but for how Textual rounds"
 
 
 async def test_without_colour_the_same_is_said(feed, desk, same, monkeypatch):
