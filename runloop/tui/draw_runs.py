@@ -39,7 +39,7 @@ ASKED_COLUMNS: Final = (
 def runs_page(board: Board, width: int, now_ms: int, *, words: str = "", sort: str = "newest", reverse: bool = False) -> Page:
     """The table of runs."""
     runs = arranged(board.runs.values(), words, sort, now_ms, reverse=reverse)
-    columns = _run_columns(runs)
+    columns = [replace(each, first_out=0) if each.name == _HEADINGS[sort] else each for each in _run_columns(runs)]  # the order is seen
     sizes = widths(columns, width)
     head, places = header(columns, sizes, _HEADINGS[sort], "▲" if reverse else "▼")
     rows = [_run_row(run, columns, sizes, now_ms) for run in runs]

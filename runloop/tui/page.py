@@ -142,8 +142,9 @@ def header(
     at = 0
     for column, size in zip(columns, sizes, strict=True):
         if size:
-            name = f"{column.name}{mark}" if column.name == marked and len(column.name) < size else column.name
-            pieces.append((padded(name, size, right=column.right) + " ", "head"))
+            sign = mark if column.name == marked else ""
+            inside, after = (sign, " ") if len(column.name) < size else ("", sign or " ")
+            pieces.append((padded(column.name + inside, size, right=column.right) + after, "head"))
             places.append((at, at + size, column.name))
             at += size + 1
     return Row(tuple(pieces)), tuple(places)

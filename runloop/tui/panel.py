@@ -130,7 +130,18 @@ class Panel(ScrollView, can_focus=True):
         """Who scrolls up reads; who is at the end follows."""
         super().watch_scroll_y(old_value, new_value)
         self._at_end = new_value >= self.max_scroll_y
+        self._keep_in_sight()
         self.refresh()
+
+    def _keep_in_sight(self) -> None:
+        """Keys are for the row that is chosen: where it was scrolled away, the nearest one that is seen is."""
+        top = self.scroll_offset.y
+        seen = range(top, min(len(self.page.rows), top + self.size.height - len(self.page.head)))
+        keys = [key for key in (self.page.rows[at].key for at in seen) if key is not None]
+        if self._key is None or not keys or self._key in keys:
+            return
+        before = any(row.key == self._key for row in self.page.rows[:top])
+        self._key = keys[0 if before else -1]
 
     # ── choosing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,13 +1,14 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop import __version__
 from runloop.errors import InvalidInput
 from runloop.text import clean_line, display_width
-from runloop.tui.board import Board
+from runloop.tui.board import SORTS, Board
 from runloop.tui.dialogs import failure
 from runloop.tui.draw_run import crossing_lines, graph_rows
-from runloop.tui.draw_runs import approvals_page, asked_lines, runs_page
+from runloop.tui.draw_runs import SORT_OF, approvals_page, asked_lines, runs_page
 from runloop.tui.model import LOG_LINES, NodeState, RunModel, take
 from runloop.tui.page import count, money, paragraphs, size
 from runloop.tui.sentences import said
@@ -308,3 +309,12 @@ def test_of_a_long_log_it_is_said_how_many_lines_are_not_there(records):
 
 def test_lanes_are_there_in_the_narrowest_terminal_too(records):
     assert "nothing has begun" not in "".join(texts(page(board_of(records), "Time", 18)))
+
+
+@pytest.mark.parametrize("width", [79, 119])
+@pytest.mark.parametrize("sort", SORTS)
+def test_the_order_of_the_runs_can_be_seen(waiting, sort, width):
+    for reverse, mark in ((False, "▼"), (True, "▲")):
+        head, *_ = texts(page(board_of(waiting), "Runs", width, sort=sort, reverse=reverse))
+        heading = next(heading for heading, name in SORT_OF.items() if name == sort)
+        assert (f"{heading}{mark}" in head, display_width(head) <= width) == (True, True), head

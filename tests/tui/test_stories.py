@@ -577,3 +577,18 @@ async def test_the_end_of_a_long_mail_is_one_key_away_and_so_is_its_beginning(fe
         assert "│ last line" in words.text(app)
         await press(app, pilot, "ctrl+home")
         assert ("│ first line" in words.text(app), feed.decided) == (True, [])
+
+
+async def test_what_is_scrolled_away_is_not_what_keys_are_for(feed, desk, records):
+    feed.records += [{**records[0], "run_id": f"ffff{at:04}-0000-4000-8000-000000000000", "event_id": 9_000 + at} for at in range(60)]
+    async with at_the_screen(feed, desk) as (app, pilot):
+        panel, ids = app._body, [row.key for row in app._body.page.rows]
+        assert panel.key == ids[0]
+        for key, seen in (("pagedown", 19), ("end", 60), ("pageup", 41), ("home", 0)):
+            await press(app, pilot, key)
+            assert (panel.key in ids[panel.scroll_offset.y :][:20], ids.index(panel.key)) == (True, seen), key
+        await press(app, pilot, "pagedown", "p")
+        assert [change.run_id for change in feed.changed_runs] == [ids[19]]
+        await pilot._post_mouse_events([events.MouseScrollDown] * 12, "#body")
+        await settled(app, pilot)
+        assert panel.key in ids[panel.scroll_offset.y :][:20]
