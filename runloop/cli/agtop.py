@@ -105,8 +105,9 @@ def _screen(options: argparse.Namespace, settings: Settings, feed: Feed, desk: K
         raise InvalidInput(message, code="tui.no_terminal", hint="use --plain, or set TERM to what the terminal is")
     from runloop.tui.app import Agtop
 
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    app = Agtop(feed, desk, theme=settings.get("ui.theme"), ascii_only=options.ascii or not encoding.startswith("utf"), run=options.run)
+    encoding = sys.stdout.encoding or "ascii"
+    ascii_only = options.ascii or not encoding.lower().startswith("utf")
+    app = Agtop(feed, desk, theme=settings.get("ui.theme"), ascii_only=ascii_only, encoding=encoding, run=options.run)
     error = app.run()
     if error is not None:
         raise error

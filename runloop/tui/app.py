@@ -22,6 +22,7 @@ from runloop.tui.dialogs import Changing, Over, Sheet, failure
 from runloop.tui.draw_runs import SORT_OF, change_lines
 from runloop.tui.panel import Panel
 from runloop.tui.ports import sought
+from runloop.tui.signs import Signs
 from runloop.tui.themes import NAMES as THEME_NAMES
 from runloop.tui.themes import THEMES
 from runloop.tui.views import FILTERED, NAMES, OF_A_RUN, Viewing, news, page_of, status_text
@@ -39,7 +40,6 @@ FRAME_S: Final = 0.25
 TICK_S: Final = 1.0
 """How often times that run are painted while something runs."""
 _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
-"""Signals at which it leaves, and the terminal is as it was."""
 _ERROR_S: Final = 8
 """How long it is told that something a person wanted failed."""
 
@@ -93,6 +93,7 @@ class Agtop(App[RunloopError | None]):
         *,
         theme: str = "mono",
         ascii_only: bool = False,
+        encoding: str = "utf-8",
         run: str | None = None,
     ) -> None:
         super().__init__()
@@ -103,6 +104,8 @@ class Agtop(App[RunloopError | None]):
         self.theme = theme
         self.feed, self.desk, self.board = feed, desk, Board()
         self.viewing = Viewing(ascii_only=ascii_only)
+        self.signs = Signs(encoding) if ascii_only else None
+        self._filters += [] if self.signs is None else [self.signs]
         self.paused = False
         self._begin_with, self._missed = run, False
         self._due: Any = None
@@ -111,7 +114,6 @@ class Agtop(App[RunloopError | None]):
     def compose(self) -> ComposeResult:
         """Views, status, hints."""
         self._tabs, self._body = Tabs(id="tabs", markup=False), Panel(id="body")
-        self._body.ascii_only = self.viewing.ascii_only
         self._line, self._status = Prompt(id="prompt"), Status(id="status", markup=False)
         self._hints = Hints(id="hints", markup=False)
         yield from (self._tabs, self._body, self._line, self._status, self._hints)
@@ -124,7 +126,7 @@ class Agtop(App[RunloopError | None]):
         if self.feed.mode == "LIVE":
             self.set_interval(TICK_S, self._tick)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
-        for number in _ENDING:
+        for number in _ENDING:  # with the terminal as it was
             asyncio.get_running_loop().add_signal_handler(number, self.exit, None, EXIT_INTERRUPTED)
 
     def on_unmount(self) -> None:
@@ -201,7 +203,7 @@ class Agtop(App[RunloopError | None]):
         bars = (pieces, self.viewing.view, len(self.board.approvals), self.theme, width)
         if bars != getattr(self, "_bars", None):
             self._bars = bars
-            self._status.draw(pieces, self.theme, ascii_only=self.viewing.ascii_only)
+            self._status.draw(pieces, self.theme)
             self._tabs.draw(self.viewing.view, len(self.board.approvals), self.theme, width)
             self._hints.draw(width)
         over = self.screen
@@ -416,7 +418,7 @@ class Agtop(App[RunloopError | None]):
         return any(worker.group == "asking" and not worker.is_finished for worker in self.workers)
 
     async def _ask(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> None:
-        self._open_over(await sheets.asking(self.feed, shown, send))
+        self._open_over(await sheets.asking(self.feed, shown, send, self.signs))
 
     # ── changing runs ────────────────────────────────────────────────────────────────────────────────────────────────────
 

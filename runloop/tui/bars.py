@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 from textual.widgets import Input, Static
 
-from runloop.text import ASCII
 from runloop.tui.page import fitting
 from runloop.tui.themes import styles_of
 from runloop.tui.views import NAMES
@@ -73,11 +72,11 @@ class Tabs(Static):
 class Status(Static):
     """The status bar."""
 
-    def draw(self, pieces: Sequence[tuple[str, str]], theme: str, *, ascii_only: bool) -> None:
+    def draw(self, pieces: Sequence[tuple[str, str]], theme: str) -> None:
         """Paint it."""
         styles, told = styles_of(theme), Text(no_wrap=True, overflow="ellipsis")
         for piece, style in pieces:
-            told.append(piece.translate(ASCII) if ascii_only else piece, styles[style])
+            told.append(piece, styles[style])
         self.update(told)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.widget import Widget
 
+    from runloop.tui.signs import Signs
+
 _Result = TypeVar("_Result")
 _Wanted = TypeVar("_Wanted")
 Lines = Callable[[int], list[Row]]
@@ -223,11 +225,11 @@ class Typed(Over[bool], Generic[_Wanted]):
 
 
 class Asking(Typed[Decision]):
-    """Exactly what would leave, whole, and a line to decide it with. ``shown`` is what is open."""
+    """Exactly what would leave, whole, and a line to decide it with. ``shown`` is what is open, ``signs`` what the terminal lacks."""
 
-    def __init__(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> None:
+    def __init__(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]], signs: Signs | None = None) -> None:
         super().__init__(send)
-        self.shown, self.run_id = shown, shown["run_id"]
+        self.shown, self.run_id, self._signs = shown, shown["run_id"], signs
         self._incomplete: Decision | None = None
 
     def compose(self) -> ComposeResult:
@@ -242,7 +244,8 @@ class Asking(Typed[Decision]):
 
     def told(self, width: int) -> Sequence[Row]:
         """Everything that the decision is about."""
-        return asked_lines(self.shown, width)
+        shown = self.shown if self._signs is None else {name: self._signs.exactly(value) for name, value in self.shown.items()}
+        return asked_lines(shown, width)
 
     def choices(self, width: int, room: int) -> Sequence[str]:
         """The answers, or what is asked for behind one."""

@@ -13,7 +13,6 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from runloop.text import ASCII
 from runloop.tui.page import Page, Row
 from runloop.tui.themes import styles_of
 
@@ -55,7 +54,6 @@ class Panel(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.page = Page()
-        self.ascii_only = False
         self._key: str | None = None
         self._at_end = True
 
@@ -111,14 +109,11 @@ class Panel(ScrollView, can_focus=True):
         base, styles = self.rich_style, styles_of(self.app.theme)
         if chosen:  # in one look from side to side, whatever its parts are
             base, styles = base + Style(reverse=True), dict.fromkeys(styles, Style.null())
-        signs = ASCII if self.ascii_only else {}
-        segments = [Segment(text.translate(signs), base + styles[name]) for text, name in row.pieces if text]
+        segments = [Segment(text, base + styles[name]) for text, name in row.pieces if text]
         strip = Strip(segments)
         room = width - self.show_vertical_scrollbar
         if cell_len(row.plain) > room:  # what goes on beyond the edge is not cut without a sign
-            strip = Strip(
-                [*strip.crop(0, room - 1).adjust_cell_length(room - 1, base), Segment("…".translate(signs), base + styles["dim"])]
-            )
+            strip = Strip([*strip.crop(0, room - 1).adjust_cell_length(room - 1, base), Segment("…", base + styles["dim"])])
         return strip.adjust_cell_length(width, base)
 
     def on_resize(self) -> None:

@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from runloop.tui.model import Crossing
     from runloop.tui.page import Row
     from runloop.tui.ports import Desk, Feed
+    from runloop.tui.signs import Signs
 
 _KEY_COLUMN: Final = 23
 
 
-async def asking(feed: Feed, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> Asking | Sheet:
+async def asking(
+    feed: Feed, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]], signs: Signs | None = None
+) -> Asking | Sheet:
     """What waits for a person, whole: a content that was too large for its record is fetched."""
     try:
         content = {"what": await feed.whole(shown["what"])} if shown["type"] == "approval" else {}
     except RunloopError as error:
         return Sheet("Approval", failure(error))
-    return Asking({**shown, **content}, send)
+    return Asking({**shown, **content}, send, signs)
 
 
 async def crossing(feed: Feed, run_id: str, each: Crossing) -> Sheet:

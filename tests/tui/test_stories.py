@@ -473,6 +473,26 @@ async def test_a_terminal_without_unicode_shows_the_same_in_ascii(feed, desk, wo
         assert "|*send" in words.text(app)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "written"), [("ascii", "\\u65e5 \\xe9 \\u2192"), ("latin-1", "\\u65e5 é \\u2192"), ("utf-8", "日 é \\u2192")]
+)
+async def test_in_a_terminal_without_unicode_what_would_leave_is_there_whole_and_exact(feed, desk, words, encoding, written):
+    """What a terminal lacks would be as long as its escape there, and the end of the line beyond the edge."""
+    text = "and so on: " + "日" * 90 + " to the end"
+    feed.opened[1] |= {"what": f"To: ada@example.org\n日 é →\n{text}"}
+    async with at_the_screen(feed, desk, ascii_only=True, encoding=encoding) as (app, pilot):
+        await press(app, pilot, "question_mark")
+        assert words.text(app).isascii()
+        await press(app, pilot, "escape", "6", "down", "enter")
+        shown = words.text(app)
+        assert ("+- exactly this ---" in shown, f"| {written} " in shown) == (True, True)
+        shown.encode(encoding)
+        told = "".join(row.plain[2:] for row in app.screen.query_one(Panel).page.rows if row.plain.startswith("│ "))
+        assert "".join(told.split()).endswith("".join((text if encoding == "utf-8" else text.replace("日", "\\u65e5")).split()))
+        await press(app, pilot, *"yes", "enter")
+        assert [approval_id for approval_id, _ in feed.decided] == [feed.opened[1]["approval_id"]]
+
+
 async def test_a_screen_of_twenty_columns_and_one_that_changes_still_show_something(feed, desk, words):
     async with at_the_screen(feed, desk, (20, 6)) as (app, pilot):
         await pilot.resize_terminal(200, 60)

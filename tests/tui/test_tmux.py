@@ -105,6 +105,15 @@ def test_records_of_a_pipe_are_shown_while_the_keys_come_from_the_terminal(termi
     terminal.until("✔send")
 
 
+def test_a_terminal_of_another_encoding_has_frames_too(terminal):
+    path = Path(__file__).parent.parent / "data" / "tui" / "letter.ndjson"
+    without_unicode = ("LC_ALL=POSIX", "PYTHONUTF8=0", "PYTHONCOERCECLOCALE=0")
+    terminal.run("env", *without_unicode, sys.executable, "-P", "-m", "runloop.cli.agtop", "--input", str(path))
+    terminal.until(r"\+ succeeded")
+    terminal.press("?")
+    terminal.until(r"\+- agtop: keys -+\+\n\| 1 to 9 .* \|\n")
+
+
 def shell(terminal):
     """A shell with agtop in it, and what stands on its screen."""
     terminal.run("env", "PS1=ready:", "bash", "--norc", "-i")
