@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.tui import model
-from runloop.tui.board import Board, arranged, matches
+from runloop.tui.board import SORTS, Board, arranged, matches
 from runloop.tui.draw_run import ladder_page, plan_page, timeline_page
 from runloop.tui.model import RunModel, gap, listed, take
 from runloop.tui.sentences import said
@@ -337,3 +337,45 @@ def board_of(run):
     board = Board()
     board.runs[run.run_id] = run
     return board
+
+
+def test_runs_stand_in_each_order_with_the_newest_first_where_it_does_not_say():
+    board = Board()
+    board.list_runs(
+        [
+            row("a", "succeeded", first_event=1, opening_name="z", started_ms=0, finished_ms=9, ms=9, tokens=5, usd=0.5),
+            row("b", "succeeded", first_event=2, opening_name="z", started_ms=0, finished_ms=3, ms=3, tokens=7, usd=0.1),
+            row("c", "failed", first_event=3, opening_name="y", started_ms=0, finished_ms=6, ms=6, tokens=5, usd=0.9),
+        ]
+    )
+    orders = {"newest": "cba", "state": "cba", "opening": "cba", "elapsed": "acb", "tokens": "bca", "cost": "cab"}
+    assert set(orders) == set(SORTS)
+    for sort, order in orders.items():
+        for reverse in (False, True):
+            shown = "".join(run.run_id for run in arranged(board.runs.values(), "", sort, 9, reverse=reverse))
+            assert shown == (order[::-1] if reverse else order), (sort, reverse)
+
+
+def test_what_is_asked_is_found_by_all_that_would_be_read():
+    board, shared = Board(), {"approval_id": "q", "run_id": "r", "state": "open", "node": "colour", "agent": "ask", "asked_ms": 1}
+    question = {**shared, "type": "question", "question": "Which?", "detail": "of the door", "options": ["red", 5]}
+    approval = {**shared, "type": "approval", "action": "mail.smtp", "recipients": ["ada@example.org"], "what": {"to": "Ada"}}
+    board.list_runs([row("r")])
+    for words in ("which DOOR", "red 5", "colour ask letter", "question", "r"):
+        assert board.asks(question, words), words
+    for words in ("smtp", "ada@example.org 'to'", "approval letter"):
+        assert board.asks(approval, words), words
+    assert (board.asks(question, "which window"), board.asks({**question, "detail": None}, "door")) == (False, False)
+
+
+def test_a_run_is_known_by_the_beginning_of_its_id_or_of_its_trace():
+    board = Board()
+    board.list_runs([row("abc1"), row("abd2")])
+    assert [board.named(start) for start in ("trace:ABC", "ab", "", "trace:")] == [["abc1"], ["abc1", "abd2"], [], []]
+
+
+def test_of_what_the_daemon_says_the_newest_is_kept():
+    board = Board()
+    for number in range(250):
+        board.tell(str(number))
+    assert board.events == [str(number) for number in range(50, 250)]

@@ -612,3 +612,29 @@ async def test_what_is_scrolled_away_is_not_what_keys_are_for(feed, desk, record
         await pilot._post_mouse_events([events.MouseScrollDown] * 12, "#body")
         await settled(app, pilot)
         assert panel.key in ids[panel.scroll_offset.y :][:20]
+
+
+async def test_one_row_is_chosen_and_seen_to_be(feed, desk):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "2", "down")
+        strips = app.screen._compositor.render_strips()
+        chosen = ["".join(segment.text for segment in strip) for strip in strips if all(part.style.reverse for part in strip if part.text)]
+        assert [text.split()[0] for text in chosen] == ["notes"]
+
+
+async def test_in_the_log_the_arrows_read_and_choose_nothing(feed, desk, records):
+    async with at_the_screen(feed, desk, size=(80, 12)) as (app, pilot):
+        await press(app, pilot, "5")
+        end = app._body.scroll_offset.y
+        await press(app, pilot, "up", "k", "down")
+        assert (app._body.scroll_offset.y, app._body.key) == (end - 1, None)
+        app.board.take(records[len(feed.records)])
+        feed.changed()
+        await settled(app, pilot)
+        assert app._body.scroll_offset.y == end - 1, "who reads is not moved"
+        await press(app, pilot, "end")
+        end = app._body.scroll_offset.y
+        app.board.take(records[len(feed.records) + 1])
+        feed.changed()
+        await settled(app, pilot)
+        assert app._body.scroll_offset.y == end + 1, "who is at the end follows"
