@@ -69,7 +69,8 @@ class Plain:
     viewing: Viewing = field(default_factory=lambda: Viewing(ascii_only=True))
     _seen: dict[str, tuple[str, str]] = field(default_factory=dict)
     _asked: set[str] = field(default_factory=set)
-    _shown: set[str] = field(default_factory=set)
+    _shown: dict[int, str] = field(default_factory=dict)
+    """What was shown under a number: when something has been decided, what comes after it has another one."""
     _link: str = ""
     _missed: bool = False
     _seeking: asyncio.Task[None] | None = None
@@ -248,13 +249,15 @@ class Plain:
         self._lines(asked_lines(shown, WIDTH, drawn=False))
         for word, meaning in choices(shown):
             self.say(clean_line(f"answer {number} {word}: {meaning}"))
-        self._shown.add(shown["approval_id"])
+        self._shown[int(number)] = shown["approval_id"]
 
     async def _answer(self, rest: str) -> None:
         number, _, typed = rest.partition(" ")
         shown = _nth(self.board.waiting(), number, "thing that waits")
-        if shown["approval_id"] not in self._shown:
-            raise InvalidInput("it has not been shown", code="tui.not_shown", hint=f"`show {number}` shows exactly what would leave")
+        if shown["approval_id"] != self._shown.get(int(number)):
+            raise InvalidInput(
+                "it has not been shown under this number", code="tui.not_shown", hint=f"`show {number}` shows exactly what would leave"
+            )
         decision = decide(shown, typed)
         if needs_comment(shown, decision):
             hint = f"`answer {number} {decision.answer} WHAT SHOULD CHANGE`"

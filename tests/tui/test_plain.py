@@ -261,3 +261,18 @@ async def test_a_crossing_keeps_its_number_when_older_ones_are_not_kept_any_more
     with pytest.raises(InvalidInput) as caught:
         await told("crossing 1")
     assert caught.value.hint == f"use a number from 2 to {number}"
+
+
+async def test_who_meant_what_somebody_else_has_decided_does_not_decide_what_has_its_number_now(plain, told, feed):
+    """Both were shown; the first one is decided elsewhere, and what is typed then was meant for it."""
+    feed.opened = [{**feed.opened[1], "asked_ms": 1}, {**feed.opened[1], "approval_id": "another", "asked_ms": 2}]
+    plain.board.list_approvals(feed.opened)
+    for line in ("show 1", "show 2"):
+        await told(line)
+    plain.board.ask({"state": "closed", "approval_id": feed.opened[0]["approval_id"]})
+    with pytest.raises(InvalidInput) as caught:
+        await told("answer 1 yes")
+    assert (caught.value.code, feed.decided) == ("tui.not_shown", [])
+    await told("show 1")
+    await told("answer 01 yes")
+    assert [approval_id for approval_id, _ in feed.decided] == ["another"]

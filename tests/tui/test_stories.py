@@ -638,3 +638,46 @@ async def test_in_the_log_the_arrows_read_and_choose_nothing(feed, desk, records
         feed.changed()
         await settled(app, pilot)
         assert app._body.scroll_offset.y == end + 1, "who is at the end follows"
+
+
+@pytest.fixture
+def many(feed, records):
+    """Sixty more runs, older ones below."""
+    feed.records += [{**records[0], "run_id": f"ffff{at:04}-0000-4000-8000-000000000000", "event_id": 9_000 + at} for at in range(60)]
+    return feed
+
+
+async def test_who_goes_on_to_rows_beyond_the_screen_sees_them(many, desk):
+    async with at_the_screen(many, desk) as (app, pilot):
+        panel, ids = app._body, [row.key for row in app._body.page.rows]
+        await press(app, pilot, *["down"] * 19)
+        assert (panel.scroll_offset.y, panel.key) == (0, ids[19])
+        await press(app, pilot, "j", "j")
+        assert (panel.scroll_offset.y, panel.key) == (2, ids[21])
+        await press(app, pilot, *["up"] * 20)
+        assert (panel.scroll_offset.y, panel.key) == (1, ids[1])
+        await press(app, pilot, "k", "k", "k")
+        assert (panel.scroll_offset.y, panel.key) == (0, ids[0])
+        await press(app, pilot, "end", "down")
+        assert (panel.scroll_offset.y, panel.key) == (41, ids[60])
+
+
+async def test_where_the_chosen_run_goes_the_one_at_its_place_is_chosen(many, desk):
+    async with at_the_screen(many, desk) as (app, pilot):
+        panel, ids = app._body, [row.key for row in app._body.page.rows]
+        await press(app, pilot, *["down"] * 5)
+        del app.board.runs[ids[5]]
+        many.changed()
+        await settled(app, pilot)
+        assert panel.key == ids[6]
+
+
+async def test_below_the_last_node_the_arrows_read_the_drawing_and_a_click_there_chooses_nothing(feed, desk, words):
+    async with at_the_screen(feed, desk, size=(80, 12)) as (app, pilot):
+        await press(app, pilot, "2", *["down"] * 3)
+        assert (app._body.key, app._body.scroll_offset.y) == ("send", 0)
+        await press(app, pilot, "down")
+        assert (app._body.key, app._body.scroll_offset.y) == ("send", 1)
+        await pilot.click("#body", offset=(5, 6))
+        await settled(app, pilot)
+        assert (app._body.key, app.viewing.view) == ("send", "Plan")
