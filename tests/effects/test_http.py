@@ -7,12 +7,14 @@ import html
 import json
 import socket
 import ssl
+import threading
 from urllib.parse import quote, quote_plus
 
 import httpx2
 import pytest
 
 from runloop.effects.perform.http import HttpFetch
+from runloop.effects.perform.names import NameService
 from runloop.effects.perform.secrets import SecretHandles, SecretStore, handle_of, hide
 from runloop.effects.types import CallError, CallErrorKind, EffectClass
 from runloop.policy import Capabilities
@@ -668,10 +670,38 @@ async def test_a_name_that_does_not_resolve_is_said_so(handles, make_ctx, refusa
     assert "Name or service not known" in error.message
 
 
-async def test_the_systems_resolver_gives_addresses():
-    from runloop.effects.perform.http import system_resolver
+async def test_the_name_service_gives_addresses():
+    assert "127.0.0.1" in await NameService()("localhost", 80)
+    with pytest.raises(OSError, match=r"."):
+        await NameService()("no-such-name.invalid", 80)
 
-    assert "127.0.0.1" in await system_resolver("localhost", 80)
+
+async def test_names_that_are_not_found_for_long_hold_up_no_other(monkeypatch):
+    found, asked, release = socket.getaddrinfo, [], threading.Event()
+
+    def slow(host, *args, **options):
+        asked.append(host)
+        if host != "localhost":
+            release.wait()
+        return found("localhost", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    names = NameService()
+    waiting = [asyncio.create_task(names(f"{number}.test", 80)) for number in (*range(40), *range(40))]
+    left, other = asyncio.create_task(names("0.test", 80)), asyncio.create_task(names("localhost", 80))
+    try:
+        async with asyncio.timeout(60):
+            assert "127.0.0.1" in await other
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+    finally:
+        release.set()
+    for addresses in await asyncio.gather(*waiting):
+        assert "127.0.0.1" in addresses
+    assert sorted(asked) == sorted(["localhost", *(f"{number}.test" for number in range(40))])
+    assert "127.0.0.1" in await names("0.test", 80)
+    assert asked.count("0.test") == 2
 
 
 async def test_the_next_address_is_tried_when_one_does_not_answer(handles, site, make_ctx, crossing):
@@ -719,7 +749,7 @@ async def test_what_was_never_sent_did_not_happen(silent, handles, site, make_ct
 
     assert [(error.code, error.outcome_unknown, error.taint) for error in errors] == [
         ("http.connect", False, set()),
-        ("http.timeout", False, set()),
+        ("http.resolve", False, set()),
     ]
 
 

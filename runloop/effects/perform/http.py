@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
-import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -15,6 +14,7 @@ from runloop import __version__
 from runloop.authorities import AUTHORITY_HINT, authorities, of_tls
 from runloop.dataclass import dataclass
 from runloop.effects.perform.http_request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_MS, HttpRequest, build, redirected
+from runloop.effects.perform.names import NameService
 from runloop.effects.perform.secrets import SecretHandles, echoes, hide, substitute
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.policy.net import embedded_ipv4
@@ -39,12 +39,6 @@ _WIDEST = 4
 _LINK_LOCAL = (ip_network("169.254.0.0/16"), ip_network("fe80::/10"), ip_network("fd00:ec2::/32"))
 
 
-async def system_resolver(host: str, port: int) -> list[str]:
-    """The addresses that the system's name service gives, in its order."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
 @dataclass(frozen=True, slots=True)
 class _Received:
     status: int
@@ -57,8 +51,8 @@ class _Received:
 class HttpFetch:
     """Fetches. ``tls`` replaces the certificate authorities of the system and the environment."""
 
-    def __init__(self, handles: SecretHandles, *, resolver: Resolver = system_resolver, tls: ssl.SSLContext | None = None) -> None:
-        self._handles, self._resolver, self._tls = handles, resolver, tls
+    def __init__(self, handles: SecretHandles, *, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._handles, self._resolver, self._tls = handles, resolver or NameService(), tls
 
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check host, headers and secrets; the content is the whole request."""
@@ -83,15 +77,7 @@ class HttpFetch:
             async with asyncio.timeout(limit_ms / 1000) as until:
                 return await self._follow(request, data["max_bytes"], ctx, labels, until)
         except TimeoutError:
-            raise CallError(
-                CallErrorKind.TIMEOUT,
-                f"{request.target.host} did not answer completely within {limit_ms} ms",
-                code="http.timeout",
-                hint="raise timeout_ms, or ask for less",
-                retryable=request.is_read,
-                outcome_unknown=not request.is_read and bool(labels),  # without one nobody has been found to send it to
-                taint=frozenset(labels),
-            ) from None
+            raise _too_late(request, limit_ms, frozenset(labels)) from None
 
     async def _follow(self, request: HttpRequest, max_bytes: int, ctx: CallContext, labels: set[str], until: asyncio.Timeout) -> Outcome:
         """``labels`` are of the servers that may have said something, if only by how they broke off."""
@@ -197,6 +183,23 @@ class HttpFetch:
             ) as response,
         ):
             return await _receive(response, request, values, max_bytes)
+
+
+def _too_late(request: HttpRequest, limit_ms: int, labels: frozenset[str]) -> CallError:
+    """Without labels nobody was found yet to whom it could be sent."""
+    host = request.target.host
+    if not labels:
+        message = f"cannot resolve {host} within {limit_ms} ms"
+        return CallError(CallErrorKind.TIMEOUT, message, code="http.resolve", hint="check the name and the network", retryable=True)
+    return CallError(
+        CallErrorKind.TIMEOUT,
+        f"{host} did not answer completely within {limit_ms} ms",
+        code="http.timeout",
+        hint="raise timeout_ms, or ask for less",
+        retryable=request.is_read,
+        outcome_unknown=not request.is_read,
+        taint=labels,
+    )
 
 
 def _share_s(until: asyncio.Timeout, addresses: int) -> float:
