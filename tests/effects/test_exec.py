@@ -231,14 +231,14 @@ async def test_exit_codes_and_signals_are_told_apart(sh):
 
 
 async def test_a_time_out_ends_the_children_that_hold_the_pipes(sh):
-    result = await sh("sleep 300 & echo $!; sleep 300", timeout_ms=300)
+    result = await sh("sleep 300 & echo $!; sleep 300", timeout_ms=1500)
 
     assert (result["timed_out"], result["signal"]) == (True, "SIGTERM")
     assert not alive(int(result["stdout"]))
 
 
 async def test_a_program_that_ignores_the_first_signal_is_killed(sh):
-    result = await sh("trap '' TERM; sleep 300 & wait; sleep 300", timeout_ms=200)
+    result = await sh("trap '' TERM; sleep 300 & wait; sleep 300", timeout_ms=1500)
 
     assert (result["timed_out"], result["signal"]) == (True, "SIGKILL")
 
@@ -246,7 +246,7 @@ async def test_a_program_that_ignores_the_first_signal_is_killed(sh):
 @pytest.mark.parametrize("count", [10, 200_000])
 async def test_what_a_program_says_when_its_time_is_over_is_in_its_answer(sh, count, monkeypatch):
     monkeypatch.setattr(process, "TERM_GRACE_S", 20)
-    result = await sh(f"trap 'head -c {count} /dev/zero; exit 3' TERM; while :; do sleep 0.01; done", timeout_ms=200)
+    result = await sh(f"trap 'head -c {count} /dev/zero; exit 3' TERM; while :; do sleep 0.01; done", timeout_ms=1500)
 
     assert (result["timed_out"], result["exit_code"], len(result["stdout"])) == (True, 3, count)
 
@@ -260,7 +260,7 @@ async def test_what_a_finished_program_leaves_running_is_ended(sh):
 
 async def test_a_child_in_a_session_of_its_own_is_found_too(sh):
     script = "setsid sh -c 'echo $$; exec sleep 300' & sleep 300"
-    result = await sh(script, timeout_ms=500)
+    result = await sh(script, timeout_ms=1500)
 
     assert not alive(int(result["stdout"]))
 

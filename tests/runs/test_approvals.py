@@ -300,7 +300,7 @@ async def test_a_message_that_was_under_way_when_the_time_of_its_attempt_was_up_
 
         result = await b.run(
             "version: 0\nname: slow\npolicy: {approve_in_advance: [mail.outbox]}\n"
-            "nodes: [{id: a, use: 'agent:one', timeout_ms: 300, retry: {max_attempts: 2, initial_ms: 10}}]\nedges: []\n",
+            "nodes: [{id: a, use: 'agent:one', timeout_ms: 2000, retry: {max_attempts: 2, initial_ms: 10}}]\nedges: []\n",
             yes=True,
         )
 

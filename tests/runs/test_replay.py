@@ -261,7 +261,7 @@ async def test_an_attempt_that_was_stopped_is_followed_to_its_last_call(bench):
     code = "@agent\ndef run():\n    said = [model.complete(f'{n}').text for n in range(3)]\n    while True: pass\n"
     async with bench() as b:
         b.agent("one", code, caps=CAPS)
-        result = await b.run(TEXT.replace('use: "agent:one"', 'use: "agent:one", timeout_ms: 700'))
+        result = await b.run(TEXT.replace('use: "agent:one"', 'use: "agent:one", timeout_ms: 3000'))
         assert result.code == "timeout"
 
         report = await replayer(b).replay(b.ledger, result.run_id)
