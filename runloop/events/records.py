@@ -14,6 +14,15 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 Amount = Annotated[float, Meta(ge=0)]  # US dollars; absent where tokens were used whose price is not known
 Tokens = Annotated[int, Meta(ge=0, extra_json_schema={"default": 0})]
 Value = Any  # any JSON value, or the blob that holds it
+FORM = frozenset(
+    {"node", "nodes", "attempt", "call", "round", "name", "port", "class", "action", "agent", "worker", "approval_id", "approvals", "scope"}
+    | {"status", "level", "kind", "mode", "cached", "estimated", "patient", "approve_in_advance", "event_id", "forked_from"}
+    | {"ms", "at", "since", "start_ms", "until_ms", "retry_ms", "prepared_ms", "deadline", "fraction", "bytes", "bytes_freed"}
+    | {"tokens", "tokens_in", "tokens_out", "usd", "budget", "effects_answered", "replayed_calls", "owner", "runloop", "versions", "seed"}
+)
+"""Fields of a meta that hold no content and are not made of it; every other one, also one that is not known here, does or may."""
+CONTENT_HASHES = frozenset({"args_hash", "inputs_hash", "outputs_hash", "result_hash", "final_hash", "opening_digest", "blake3", "sha256"})
+SAID_IN_ERRORS = frozenset({"message", "hint", "detail"})
 
 
 class RecordMeta(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

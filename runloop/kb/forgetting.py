@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.events import InvalidEvent, current, is_erased, is_run_record, parse
+from runloop.events.records import CONTENT_HASHES, FORM, SAID_IN_ERRORS
 from runloop.kb.derived import contact_key, unaccented
 from runloop.kb.erasing import KIND, Erasure, Left, is_archived, without_texts
 from runloop.kb.fact_projections import NAMING
@@ -23,7 +24,7 @@ from runloop.kb.quoting import records_that_may_quote, without_quotes
 from runloop.kb.rows import COLUMNS, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import apsw
@@ -36,6 +37,8 @@ _KEPT_FORM = frozenset(
     {"cap.audit", "import.finished", "replay.reported", "archive.imported", "runs.archived", "runs.restored", "privileged.read"}
     | {"files.putting_back", "files.put_back"}
 )
+_CHOICES = frozenset({"what", "origin", "agent", "cap", "op", "decision", "severity"})  # of what the host wrote down: its own words
+_IDENTIFIER = re.compile(r"[a-z_]\w*", re.ASCII)
 _PLACES = {  # where the file stands that an event was read from or that it made
     **dict.fromkeys(("contact.upserted", "account.upserted", "note.imported", "message.imported", "appointment.imported"), "path"),
     **dict.fromkeys(("command.imported", "artifact.created", "email.sent"), "path"),
@@ -251,10 +254,48 @@ def _mentions(kb: KnowledgeBase, texts: Texts, tick: Callable[[int], None]) -> I
             if is_erased(event.payload) or event.kind == KIND:
                 continue
             full = _whole(kb, event)
-            if row[0] in naming or texts.are_in(full.payload) or texts.are_in(full.provenance):
+            if _says(event, full, texts, named=row[0] in naming):
                 yield event, full
         after = int(rows[-1][0])
         tick(after)
+
+
+def _says(event: StoredEvent, full: StoredEvent, texts: Texts, *, named: bool) -> bool:
+    """Whether the event says something of them; ``named`` says that a blob of it does. That words of its form are theirs says nothing."""
+    if (is_run_record(event) or event.kind in _KEPT_FORM) and _is_known(event):
+        return without_said(event, full.payload, texts.take_out) != full.payload or texts.are_in(full.provenance)
+    return named or texts.are_in(full.payload) or texts.are_in(full.provenance)
+
+
+def without_said(event: StoredEvent, payload: Mapping[str, Any], taken: Callable[[str], str]) -> dict[str, Any]:
+    """The whole payload of an event that stays, its content as ``taken`` leaves it: names of nodes and fields, states and levels stay."""
+    if not is_run_record(event):
+        return {name: value if name in _CHOICES else without_texts(value, taken) for name, value in payload.items()}
+    return {**payload, "message": taken(payload["message"]), "meta": _without_in_meta(payload["meta"], taken)}
+
+
+def _without_in_meta(meta: Mapping[str, Any], taken: Callable[[str], str]) -> dict[str, Any]:
+    def left(name: str, value: Any) -> Any:
+        if name in FORM or name in CONTENT_HASHES or name == "by":
+            return value
+        if name == "artifacts" and isinstance(value, list):
+            return [_without_in_meta(each, taken) for each in value]
+        if name == "error" and isinstance(value, dict):
+            return {each: taken(said) if each in SAID_IN_ERRORS and said else said for each, said in value.items()}
+        if name == "overrides" and isinstance(value, dict):
+            answers = [{**each, "result": _named(each["result"], taken)} for each in value.get("answers") or ()]
+            said = {"answers": answers, "params": _named(value.get("params") or {}, taken)}
+            return {**value, **{each: left for each, left in said.items() if left}}
+        return _named(value, taken)
+
+    return {name: left(name, value) for name, value in meta.items()}
+
+
+def _named(value: Any, taken: Callable[[str], str]) -> Any:
+    """A value whose own fields an agent, an opening or the host named: only what stands in these is somebody's words."""
+    if not isinstance(value, dict):
+        return without_texts(value, taken)
+    return {name if _IDENTIFIER.fullmatch(name) else taken(name): without_texts(item, taken) for name, item in value.items()}
 
 
 def _whole(kb: KnowledgeBase, event: StoredEvent) -> StoredEvent:
@@ -341,7 +382,7 @@ def _decided(
     elif _goes(event, texts):
         return Mention(event.id, event.kind, what, "erase"), Left(event.id)
     left = without_quotes(dict(full.payload), gone, lambda _text: TAKEN_OUT) if is_run_record(event) else dict(full.payload)
-    return Mention(event.id, event.kind, what, "take out"), Left(event.id, without_texts(left, texts.take_out))
+    return Mention(event.id, event.kind, what, "take out"), Left(event.id, without_said(event, left, texts.take_out))
 
 
 def _is_known(event: StoredEvent) -> bool:

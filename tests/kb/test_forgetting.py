@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.errors import InvalidInput
-from runloop.events import NewEvent, run_event
+from runloop.events import NewEvent, run_event, validate
 from runloop.events import records as r
 from runloop.kb import forgetting
 from runloop.kb.derived import contact_key
@@ -338,3 +338,43 @@ def test_what_a_newer_program_wrote_stays_and_is_named(kb, contact):
     plan = forgetting.plan(kb, ADA)
     assert [(mention.event_id, mention.action) for mention in plan.mentions] == [(1, "erase"), (2, "stays")]
     assert "newer" in plan.mentions[1].why
+
+
+@pytest.mark.parametrize("name", ["Info", "Draft", "Succeeded", "Local", "Message", "Error", "Status", "Result", "Email.Draft"])
+def test_a_name_that_is_a_word_of_records_takes_nothing_of_their_form_with_it(name, kb, contact, run):
+    agent = r.AgentRef("draft", "1", "a" * 64)
+    error = r.ErrorInfo("email.draft", f"ask {name}", kind="error")
+    overrides = {"params": {"status": name}, "answers": [{"node": "draft", "attempt": 1, "call": 1, "result": {"message": name}}]}
+    records = [
+        ("run.started", r.RunStarted("d", {"message": "tea"}, r.Versions("0"), "local", overrides=overrides), "m"),
+        ("node.started", r.NodeStarted("draft", 1, agent, inputs={"draft": [{"error": name}]}), "draft started"),
+        ("effect.requested", r.EffectRequested("draft", 1, 1, "email.draft", "read", "b" * 64, {"status": "tea"}), "m"),
+        ("effect.completed", r.EffectEnded("draft", 1, 1, "email.draft", {"result": {"Ask " + name: 1}}), "m"),
+        ("effect.failed", r.EffectEnded("draft", 1, 2, "email.draft", error=error), "m"),
+        ("node.finished", r.NodeFinished("draft", 1, "ok", {"message": ["tea"]}), "m"),
+        (
+            "run.finished",
+            r.RunFinished("succeeded", 1, artifacts=[r.Saved(f"/{name}.md", "text", "draft", "message", "draft.message")]),
+            "m",
+        ),
+    ]
+    kb.ledger.append([contact(name, "x@example.org"), *(run_event(run, seq, *each) for seq, each in enumerate(records, 1))])
+    audit = {"agent": "draft", "cap": "c", "op": "draft", "target": name, "args_hash": "a" * 64, "reason": "r"}
+    kb.ledger.append([NewEvent("cap.audit", {**audit, "decision": "allow", "severity": "info"}, "user")])
+    forgetting.carry_out(kb, forgetting.plan(kb, "x@example.org"))
+    left = {
+        event.id: {key: value for key, value in kb.ledger.full(event).payload.items() if key != "$erased"} for event in kb.ledger.read(1)
+    }
+    for event in kb.ledger.read(1, 8):
+        validate(event.kind, left[event.id])
+    gone = forgetting.TAKEN_OUT
+    metas = {number: payload.get("meta") for number, payload in left.items()}
+    assert metas[2]["overrides"]["params"] == {"status": gone}
+    assert metas[2]["overrides"]["answers"][0]["result"] == {"message": gone}
+    assert metas[3]["inputs"] == {"draft": [{"error" if name != "Error" else gone: gone}]}
+    assert (metas[4]["args"], metas[5]["result"]) == ({"status": "tea"}, {"result": {gone: 1}})
+    assert metas[6]["error"] == {"code": "email.draft", "message": gone, "kind": "error"}
+    assert (metas[7]["outputs"], metas[7]["status"]) == ({"message": ["tea"]}, "ok")
+    assert metas[8]["artifacts"] == [{"path": gone, "kind": "text", "node": "draft", "port": "message", "name": "draft.message"}]
+    assert {**left[9], "target": name} == {**audit, "decision": "allow", "severity": "info"}
+    assert forgetting.plan(kb, "x@example.org", [name]).mentions == ()

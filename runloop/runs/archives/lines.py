@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 from blake3 import blake3
 
 from runloop.errors import RunloopError, Where
-from runloop.events import StoredEvent, canonical, is_run_record, validate
+from runloop.events import ERASED_KEY, StoredEvent, canonical, is_run_record, validate
 from runloop.events.canonical import NOT_JSON, parse
 from runloop.events.hashes import preimage
 from runloop.runs.archives.container import ArchiveAltered, brief
 
+_ERASURE = re.compile("[0-9a-f]{32}")
+_NO_ERASURE = "0" * 32
 _KEYS = frozenset({"id", "ts_ms", "kind", "actor", "scope", "payload", "provenance", "content", "chain", "key"})
 
 
@@ -66,7 +69,10 @@ def _checked(form: Any, line: bytes) -> StoredEvent:
         raise ValueError("a field has another type than it should")
     if not all(isinstance(each, str) for each in form["provenance"].values()) or "trace_id" not in form["provenance"]:
         raise ValueError("provenance is not text by name, with a trace_id")
-    validate(form["kind"], form["payload"])
+    erasure = form["payload"].get(ERASED_KEY, _NO_ERASURE)
+    if not isinstance(erasure, str) or not _ERASURE.fullmatch(erasure):
+        raise ValueError(f"{ERASED_KEY} does not name an erasure")
+    validate(form["kind"], {name: value for name, value in form["payload"].items() if name != ERASED_KEY})
     content = blake3(preimage(*texts[:3], canonical(form["payload"]), canonical(form["provenance"]))).digest()
     if content.hex() != form["content"]:
         raise ValueError(f"its content has the hash {content.hex()[:12]}…, the record says {form['content'][:12]}…")

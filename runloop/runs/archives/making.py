@@ -11,7 +11,7 @@ from msgspec import structs
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
-from runloop.events import StoredEvent, canonical, content_hash, externalise, is_run_record, kind_of
+from runloop.events import ERASED_KEY, StoredEvent, canonical, content_hash, externalise, is_run_record, kind_of
 from runloop.events.blobs import blob_names
 from runloop.runs.archives.container import pack
 from runloop.runs.archives.lines import write_lines
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runloop.runs.sources import RunSource
 
 _NO_CHAIN = bytes(32)
-"""In place of a chain value, by which a guess at what was masked could be proven."""
+"""In place of a chain value, by which a guess at what was masked or erased could be proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ class _Making:
         if self.redactor is not None:
             events = [self._redacted(event, self.redactor) for event in events]
         else:
+            events = [_anew(event, event.payload) if ERASED_KEY in event.payload else event for event in events]
             for event in events:
                 for name in blob_names(event.payload, kind_of(event.kind).blob_fields):
                     self.objects[name] = self.source.blob(name)
@@ -155,13 +156,18 @@ class _Making:
     def _redacted(self, event: StoredEvent, redactor: Redactor) -> StoredEvent:
         payload, blobs = externalise(redactor.payload(self.source.full(event).payload), kind_of(event.kind).blob_fields)
         self.objects.update(blobs)
-        content = content_hash(event.kind, event.actor, event.scope, payload, event.provenance)
-        return structs.replace(event, payload=payload, content_hash=content, chain_hash=_NO_CHAIN)
+        return _anew(event, payload)
 
     def _object(self, content: bytes) -> str:
         name = blake3(content).hexdigest()
         self.objects[name] = content
         return name
+
+
+def _anew(event: StoredEvent, payload: Mapping[str, Any]) -> StoredEvent:
+    """The record with less in it than was written, under the hash of what it says now."""
+    content = content_hash(event.kind, event.actor, event.scope, payload, event.provenance)
+    return structs.replace(event, payload=payload, content_hash=content, chain_hash=_NO_CHAIN)
 
 
 def _check_nodes(source: RunSource, run_id: str, select: Sequence[str]) -> None:

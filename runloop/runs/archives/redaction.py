@@ -7,23 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from runloop.dataclass import dataclass
+from runloop.events.records import CONTENT_HASHES, FORM, SAID_IN_ERRORS
 from runloop.openings.clauses import ACCEPT, APPROVE, REJECT, RETRY, REVISE
 from runloop.runs.approvals import OUTCOMES
 from runloop.text import CHANGED
 
-_STAYS = frozenset(
-    {"node", "nodes", "attempt", "call", "round", "name", "port", "class", "action", "agent", "worker", "approval_id", "approvals", "scope"}
-    | {"status", "level", "kind", "mode", "cached", "estimated", "taint", "patient", "approve_in_advance", "event_id", "forked_from"}
-    | {"ms", "at", "since", "start_ms", "until_ms", "retry_ms", "prepared_ms", "deadline", "fraction", "bytes", "bytes_freed"}
-    | {"tokens", "tokens_in", "tokens_out", "usd", "budget", "effects_answered", "replayed_calls", "owner", "runloop", "versions", "seed"}
-)
-"""Fields of a record's meta that hold no content and are not made of it; every other is masked."""
 _CHOSEN = frozenset({"decision", "on_timeout"})
 _WORDS = frozenset({"approved", "rejected", "expired", CHANGED, APPROVE, REJECT, REVISE, ACCEPT, RETRY, *OUTCOMES})
 """What is chosen where the author of an opening gave no words for it."""
-_HASHES = frozenset({"args_hash", "inputs_hash", "outputs_hash", "result_hash", "final_hash", "opening_digest", "blake3", "sha256"})
-"""Hashes of content: whoever can guess a short text can prove the guess by them, so they go too."""
-_SAID_IN_ERRORS = frozenset({"message", "hint", "detail"})
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,31}")
 _NO_HASH = "0" * 64
 
@@ -42,19 +33,19 @@ class Redactor:
         return {key: self._field(key, value) for key, value in meta.items()}
 
     def _field(self, key: str, value: Any) -> Any:
-        if key in _HASHES:
+        if key in CONTENT_HASHES:
             self.masked += 1
             return _NO_HASH
         if key == "artifacts" and isinstance(value, list):
             return [self._meta(each) for each in value]
-        if key in _STAYS or (key in _CHOSEN and value in _WORDS):
+        if key in FORM or (key in _CHOSEN and value in _WORDS):
             return value
         if key == "overrides" and isinstance(value, Mapping):
             return {**value, **self._overridden(value)}
         if key == "by" and isinstance(value, Mapping):
             return {"role": value["role"]}
         if key == "error" and isinstance(value, Mapping):
-            return {name: self._value(said) if name in _SAID_IN_ERRORS else said for name, said in value.items()}
+            return {name: self._value(said) if name in SAID_IN_ERRORS else said for name, said in value.items()}
         return self._value(value)
 
     def _overridden(self, overrides: Mapping[str, Any]) -> dict[str, Any]:

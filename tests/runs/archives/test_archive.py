@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from runloop.bundles import bundle_from_files
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput, RunloopError
-from runloop.events import canonical
+from runloop.events import ERASED_KEY, canonical
 from runloop.events.hashes import preimage
+from runloop.kb.erasing import Left, erase, without_texts
 from runloop.openings import parse_opening
 from runloop.runs.archives.archive import ArchiveAltered, open_archive, peek, read_archive
 from runloop.runs.archives.container import ArchiveInvalid, pack, unpack
@@ -146,6 +147,26 @@ nodes:
   - {id: below, use: "opening:inner", gate: {ask: hidden question, options: [hidden one, hidden two], timeout: 1h, on_timeout: hidden two}}
 edges: [{from: talk.out, to: below.in}]
 """
+
+
+@pytest.mark.parametrize("redact", [False, True])
+async def test_a_run_that_lost_texts_can_be_taken_to_another_machine_and_no_guess_can_be_proven_there(recorded, archived, tmp_path, redact):
+    async with recorded() as (b, run_id):
+        hashes = []
+        for event in [*b.ledger.read_run(run_id)]:
+            full = b.ledger.full(event).payload
+            if (left := without_texts(full, lambda text: text.replace("secret plan", "[erased]"))) != full:
+                hashes += [event.content_hash.hex(), event.chain_hash.hex()]
+                erase(b.ledger, [Left(event.id, left)])
+        made = archived(b, run_id, redact=redact)
+        Imported(tmp_path).add(read_archive(made.data))
+
+        assert len(hashes) > 4
+        assert [each for each in ("secret plan", *hashes) if each.encode() in made.data] == []
+        archive = open_archive(Imported(tmp_path).runs()[run_id])
+        assert load_run(archive, run_id).states == load_run(b.ledger, run_id).states
+        lost = [event.id for event in b.ledger.read_run(run_id) if ERASED_KEY in event.payload]
+        assert [event.id for event in archive.read_run(run_id) if ERASED_KEY in event.payload] == lost
 
 
 async def test_what_is_other_in_a_fork_and_the_texts_of_nested_openings_are_masked_too(bench, desk, archived):
@@ -339,6 +360,10 @@ def no_final_line(data):
         (lambda manifest, members: manifest["runs"][0].update(status="v" * 1_000_000), "archive.manifest"),
         (lambda manifest, members: next(iter(manifest["bundles"].values())).update(name="n" * 9999, files={}), "archive.altered"),
         (retold(lambda root, records: records[1].update(kind="k" * 1_000_000)), "archive.record"),
+        *(
+            (retold(lambda root, records, erasure=each: records[1]["payload"].update({"$erased": erasure})), "archive.record")
+            for each in (7, None, "x")
+        ),
         (retold(own_parent), "archive.record"),
         (retold(from_itself), "archive.record"),
         (retold(without("node.started")), "archive.record"),
