@@ -21,6 +21,8 @@ from runloop.events.kinds import VERSION_KEY, kind_of
 from runloop.kb import recognising
 from runloop.kb.database import connect, fold
 from runloop.kb.errors import BlobMissing, EraseRefused, LedgerError
+from runloop.kb.pruning.choice import families
+from runloop.kb.pruning.plan import runs_of
 from runloop.kb.rows import COLUMNS, insert_blobs, stored
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class _Change:
     blobs: frozenset[str]
     fresh: tuple[tuple[bytes, bytes], ...]
     said: str | None
+    run_id: str | None
 
     @property
     def named(self) -> dict[str, Any]:
@@ -126,7 +129,7 @@ class Erasures:
 def erase(ledger: Ledger, lefts: Iterable[Left], *, actor: str = "user", reason: str | None = None) -> Erasure:
     """Take the content of these events, down to what is left of them; returns when it is out of the file and its log.
 
-    Raises EraseRefused for events that are not there, erasures themselves, and records of runs that have not ended. What was erased
+    Raises EraseRefused for events that are not there, erasures themselves, and records that a run may go on from. What was erased
     before stays so and is not named again.
     """
     wanted = list(lefts)
@@ -145,6 +148,7 @@ def erase(ledger: Ledger, lefts: Iterable[Left], *, actor: str = "user", reason:
     kept: list[str] = []
 
     def take(db: apsw.Connection, _events: list[StoredEvent]) -> None:
+        _refuse_in_use(db, changes, ledger.path)
         kept[:] = _take(db, changes, blobs, ledger.path)
 
     said = ledger.append(events, also=take)[-1]
@@ -198,12 +202,9 @@ def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
         raise EraseRefused(f"event {left.id} is an erasure", where=where, hint="erasures cannot be erased; they hold no content")
     if event.payload.keys() <= {ERASED_KEY, *_KEPT.get(event.kind, ())}:
         return None
-    if is_run_record(event):
-        run_id = event.payload["run_id"]
-        if not left.payload:
-            raise EraseRefused(f"event {left.id} is a record of run {run_id}", where=where, hint="only texts in it can be erased")
-        if not _ended(ledger, run_id):
-            raise EraseRefused(f"run {run_id} of event {left.id} has not ended", where=where, hint=f"`rlp cancel {run_id[:8]}`, then again")
+    run_id = event.payload["run_id"] if is_run_record(event) else None
+    if run_id is not None and not left.payload:
+        raise EraseRefused(f"event {left.id} is a record of run {run_id}", where=where, hint="only texts in it can be erased")
     kept = left.payload or {name: event.payload[name] for name in _KEPT.get(event.kind, ())}
     kind = kind_of(event.kind)
     version = {VERSION_KEY: kind.version} if left.payload and kind.version > 1 else {}
@@ -212,7 +213,7 @@ def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
     new = canonical(payload).decode(), canonical(provenance).decode()
     gone = frozenset(name for name in named if name not in new[0])
     blobs = tuple((bytes.fromhex(name), data) for name, data in fresh)
-    return _Change(left.id, event.content_hash, (row[5], row[6]), new, gone, blobs, _said_by(ledger, event, whole=not left.payload))
+    return _Change(left.id, event.content_hash, (row[5], row[6]), new, gone, blobs, _said_by(ledger, event, whole=not left.payload), run_id)
 
 
 def _said_by(ledger: Ledger, event: StoredEvent, *, whole: bool) -> str | None:
@@ -226,14 +227,27 @@ def _said_by(ledger: Ledger, event: StoredEvent, *, whole: bool) -> str | None:
         return None
 
 
-def _ended(ledger: Ledger, run_id: str) -> bool:
-    return any(event.kind == "run.finished" for event in ledger.read_run(run_id)) or is_archived(ledger, run_id)
+def in_use(db: apsw.Connection) -> dict[str, str]:
+    """The runs whose records a run may go on from, with that run: those without an end, and all of their families."""
+    found: dict[str, str] = {}
+    for family in families(runs_of(db)):
+        going = [run.run_id for run in family if run.finished_ms is None and not _is_archived(db, run.run_id)]
+        found |= {run.run_id: run.run_id if run.run_id in going else going[0] for run in family if going}
+    return found
 
 
-def is_archived(ledger: Ledger, run_id: str) -> bool:
+def _is_archived(db: apsw.Connection, run_id: str) -> bool:
     """Whether the run ended and its end went to an archive; of its records some stay here."""
-    with ledger.reading() as db:
-        return db.execute("SELECT 1 FROM archived_runs WHERE run_id = ?", (run_id,)).fetchone() is not None
+    return db.execute("SELECT 1 FROM archived_runs WHERE run_id = ?", (run_id,)).fetchone() is not None
+
+
+def _refuse_in_use(db: apsw.Connection, changes: Iterable[_Change], path: Path) -> None:
+    using = in_use(db) if any(change.run_id for change in changes) else {}
+    for change in changes:
+        if change.run_id in using:
+            going = using[change.run_id]
+            message = f"run {going}, which has event {change.id} of run {change.run_id[:8]}, has not ended"
+            raise EraseRefused(message, where=Where(file=str(path)), hint=f"`rlp cancel {going[:8]}`, then again")
 
 
 def _take(db: apsw.Connection, changes: list[_Change], blobs: Iterable[str], path: Path) -> list[str]:

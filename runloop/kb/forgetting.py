@@ -17,7 +17,7 @@ from runloop.errors import InvalidInput
 from runloop.events import InvalidEvent, current, is_erased, is_run_record, parse
 from runloop.events.records import CONTENT_HASHES, FORM, SAID_IN_ERRORS
 from runloop.kb.derived import contact_key, unaccented
-from runloop.kb.erasing import KIND, Erasure, Left, is_archived, without_texts
+from runloop.kb.erasing import KIND, Erasure, Left, in_use, without_texts
 from runloop.kb.fact_projections import NAMING
 from runloop.kb.people import find_people, load_person
 from runloop.kb.quoting import records_that_may_quote, without_quotes
@@ -80,6 +80,8 @@ class Forgetting:
     mentions: tuple[Mention, ...]
     lefts: tuple[Left, ...]
     outside: tuple[str, ...]
+    head: int
+    """The last event that was surely looked at."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -128,11 +130,13 @@ def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callabl
     """Find everything. Raises InvalidInput where the words mean several people, or too little."""
     with kb.reading() as db:
         texts = Texts(_with_masks(kb, [*_texts_of(db, person), *also]))
+    head = kb.ledger.head().id
     found = list(_mentions(kb, texts, tick))
     with kb.reading() as db:
         more = _replaced(db, [event for event, _ in found])
     with kb.ledger.reading() as db:
         values = _later_values(db)
+        using = in_use(db)
     more |= _of_subjects(found, values, texts)
     known = {event.id for event, _ in found}
     found += [(event, _whole(kb, event)) for number in more - known if (event := kb.ledger.get(number)) is not None]
@@ -140,14 +144,20 @@ def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callabl
     found += list(_quoting(kb, gone, {event.id for event, _ in found}))
     found.sort(key=lambda each: each[0].id)
     mentions, lefts = [], []
-    ended: dict[str, bool] = {}
     for event, full in found:
-        mention, left = _decided(kb, event, full, texts, ended, values, gone)
+        mention, left = _decided(event, full, texts, using, values, gone)
         mentions.append(mention)
         if left is not None:
             lefts.append(left)
     outside = tuple(dict.fromkeys(path for event, full in found if (path := _file_of(event, full))))
-    return Forgetting(texts.texts, tuple(mentions), tuple(lefts), outside)
+    return Forgetting(texts.texts, tuple(mentions), tuple(lefts), outside, head)
+
+
+def stored_since(kb: KnowledgeBase, forgetting: Forgetting) -> list[int]:
+    """The events that mention them and were stored while the list was made or looked at."""
+    listed = {mention.event_id for mention in forgetting.mentions}
+    found = _mentions(kb, Texts(forgetting.texts), lambda _done: None, forgetting.head)
+    return [event.id for event, _ in found if event.id not in listed]
 
 
 def carry_out(kb: KnowledgeBase, forgetting: Forgetting, *, actor: str = "user") -> Erasure:
@@ -234,14 +244,13 @@ def _with_masks(kb: KnowledgeBase, texts: Iterable[str]) -> Iterator[str]:
                 yield redactor.text(text, "phone")
 
 
-def _mentions(kb: KnowledgeBase, texts: Texts, tick: Callable[[int], None]) -> Iterator[tuple[StoredEvent, StoredEvent]]:
+def _mentions(kb: KnowledgeBase, texts: Texts, tick: Callable[[int], None], after: int = 0) -> Iterator[tuple[StoredEvent, StoredEvent]]:
     """Every event that mentions one of them, as it is stored and whole."""
     with kb.ledger.reading() as db:
         blobs = _blobs_with(db, texts)
         texts.blobs = frozenset(name.hex() for (name,) in blobs)
         rows: Any = [row for (name,) in blobs for row in db.execute("SELECT event_id FROM event_blobs WHERE hash = ?", (name,))]
     naming = {int(number) for (number,) in rows}
-    after = 0
     while True:
         with kb.ledger.reading() as db:
             rows = db.execute(f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT 1000", (after,)).fetchall()  # noqa: S608
@@ -359,11 +368,10 @@ def _naming(fact: Any) -> list[Any]:
 
 
 def _decided(
-    kb: KnowledgeBase,
     event: StoredEvent,
     full: StoredEvent,
     texts: Texts,
-    ended: dict[str, bool],
+    using: Mapping[str, str],
     values: Iterable[tuple[int, int]],
     gone: frozenset[int],
 ) -> tuple[Mention, Left | None]:
@@ -371,12 +379,10 @@ def _decided(
         return Mention(event.id, event.kind, "", "stays", "a newer Runloop wrote it: forget with that one"), None
     what = _what(event, full.payload)
     if is_run_record(event):
-        run_id = event.payload["run_id"]
-        if run_id not in ended:
-            row = kb.run(run_id)
-            ended[run_id] = is_archived(kb.ledger, run_id) if row is None else row["finished_ms"] is not None
-        if not ended[run_id]:
-            return Mention(event.id, event.kind, what, "stays", "the run has not ended: cancel it, then forget again"), None
+        going = using.get(run_id := event.payload["run_id"])
+        if going is not None:
+            who = "the run" if going == run_id else f"run {going[:8]}, which goes on from it,"
+            return Mention(event.id, event.kind, what, "stays", f"{who} has not ended: cancel it, then forget again"), None
     elif event.kind == "fact.remembered" and any(fact == event.id for fact, _ in values) and not texts.are_in(_naming(full.payload)):
         return Mention(event.id, event.kind, what, "erase"), Left(event.id, {name: full.payload[name] for name in NAMING})
     elif _goes(event, texts):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from runloop.events import NewEvent, run_event, validate
 from runloop.events import records as r
 from runloop.kb import forgetting
 from runloop.kb.derived import contact_key
+from runloop.kb.errors import EraseRefused
 from runloop.kb.proposing import StateDelta
 from tests.kb.test_erasing import files_with
 
@@ -378,3 +380,50 @@ def test_a_name_that_is_a_word_of_records_takes_nothing_of_their_form_with_it(na
     assert metas[8]["artifacts"] == [{"path": gone, "kind": "text", "node": "draft", "port": "message", "name": "draft.message"}]
     assert {**left[9], "target": name} == {**audit, "decision": "allow", "severity": "info"}
     assert forgetting.plan(kb, "x@example.org", [name]).mentions == ()
+
+
+def runs_of_a_family(run, relation):
+    """The first records of a run that ended and mentions Ada, and those of one of its family that goes on; ``relation`` says which."""
+    other = replace(run, run_id="1" + run.run_id[1:], parent_run_id=run.run_id if relation == "child" else None)
+    one = replace(run, parent_run_id=other.run_id) if relation == "parent" else run
+    forked = r.ForkedFrom(run.run_id, 1) if relation == "fork" else None
+    return [
+        run_event(one, 1, "run.submitted", r.RunStarted("d", {"to": ADA}, r.Versions("0"), "local"), "m"),
+        run_event(one, 2, "run.finished", r.RunFinished("failed", 1), "m"),
+        run_event(other, 1, "run.submitted", r.RunStarted("d", {}, r.Versions("0"), "local", forked_from=forked), "m"),
+    ], run_event(other, 2, "run.finished", r.RunFinished("cancelled", 1), "m")
+
+
+@pytest.mark.parametrize("relation", ["fork", "parent", "child"])
+def test_records_that_an_unfinished_run_goes_on_from_stay_and_that_run_is_named(relation, kb, contact, run):
+    begun, ended = runs_of_a_family(run, relation)
+    kb.ledger.append([contact(ADA, ADDRESS), *begun])
+    plan = forgetting.plan(kb, ADA)
+    assert found(plan) == [("contact.upserted", "erase"), ("run.submitted", "stays")]
+    assert plan.mentions[1].why == "run 1f8fad5b, which goes on from it, has not ended: cancel it, then forget again"
+    kb.ledger.append([ended])
+    assert found(forgetting.plan(kb, ADA)) == [("contact.upserted", "erase"), ("run.submitted", "take out")]
+
+
+def test_a_run_that_was_forked_since_the_list_was_made_keeps_its_records_and_nothing_is_erased(kb, contact, run):
+    begun, _ = runs_of_a_family(run, "fork")
+    kb.ledger.append([contact(ADA, ADDRESS), *begun[:2]])
+    plan = forgetting.plan(kb, ADA)
+    kb.ledger.append(begun[2:])
+    head = kb.ledger.head()
+    with pytest.raises(EraseRefused, match="has not ended") as caught:
+        forgetting.carry_out(kb, plan)
+    assert caught.value.hint == "`rlp cancel 1f8fad5b`, then again"
+    assert kb.ledger.head() == head
+    assert kb.ledger.get(1).payload["name"] == ADA
+
+
+def test_what_is_stored_while_the_list_is_looked_at_is_told(kb, contact):
+    kb.ledger.append([contact(ADA, ADDRESS), passage("Buy tea")])
+    plan = forgetting.plan(kb, ADA)
+    kb.ledger.append([passage("Buy milk", path="/m"), passage(f"Lunch with {ADA}", path="/l")])
+    forgetting.carry_out(kb, plan)
+    assert forgetting.stored_since(kb, plan) == [4]
+    again = forgetting.plan(kb, ADA, plan.texts)
+    forgetting.carry_out(kb, again)
+    assert forgetting.stored_since(kb, again) == []

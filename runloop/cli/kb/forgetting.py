@@ -42,7 +42,7 @@ def forget(
 
     Exit code 1 where something had to stay.
     """
-    from runloop.kb.forgetting import carry_out, plan
+    from runloop.kb.forgetting import carry_out, plan, stored_since
 
     as_json = output.wants_json(as_json=json, as_table=table)
     with open_kb() as kb:
@@ -57,11 +57,14 @@ def forget(
         if found.lefts and not dry_run and (yes or output.agreed(f"Erase {len(found.lefts)} events for good?")):
             erasure = carry_out(kb, found)
             remains = [] if stays else _remains(kb, found)
-            answer["erasure"] = {**erasure.to_dict(), "remains_in": remains}
-            stays = stays or bool(remains or erasure.remarks)
+            since = stored_since(kb, found)
+            answer["erasure"] = {**erasure.to_dict(), "remains_in": remains, "stored_since": since}
+            stays = stays or bool(remains or erasure.remarks or since)
             if not as_json:
                 output.print_line(f"erased: events {len(erasure.events)}, blobs {len(erasure.blobs)}, by event:{erasure.event_id}")
-                for remark in (*erasure.remarks, *(f"free space of {name} still holds copies; run `rlp kb vacuum`" for name in remains)):
+                late = [f"{len(since)} events that were stored meanwhile mention them, the first is event:{since[0]}"] if since else []
+                copies = [f"free space of {name} still holds copies; run `rlp kb vacuum`" for name in remains]
+                for remark in (*erasure.remarks, *(f"{each}: forget again" for each in late), *copies):
                     output.print_warning("kb.erased_in_part", remark)
         elif not dry_run and found.lefts:
             output.print_line("nothing was erased")

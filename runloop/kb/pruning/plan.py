@@ -104,7 +104,7 @@ def make_plan(db: apsw.Connection, before_ms: int, *, keep_failed: bool = False)
     head = int(db.execute("SELECT last_id FROM head").get)
     chosen: list[list[RunSummary]] = []
     staying = {"unfinished": 0, "later": 0, "failed": 0}
-    for family in families(_runs(db)):
+    for family in families(runs_of(db)):
         if may_go(family, before_ms, keep_failed=keep_failed):
             chosen.append(family)
         else:
@@ -186,7 +186,8 @@ def _deep(value: Any) -> Iterator[int]:
                 yield from _deep(item)
 
 
-def _runs(db: apsw.Connection) -> list[RunSummary]:
+def runs_of(db: apsw.Connection) -> list[RunSummary]:
+    """Every run that the ledger holds."""
     found: dict[str, RunSummary] = {}
     for kind, run_id, opening, parent, forked, ts_ms, status in db.execute(_RUNS):
         known = found.get(run_id)
