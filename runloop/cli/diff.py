@@ -42,7 +42,7 @@ def diff(
 
     found = diff_runs(_family(run), _family(other))
     rows = [
-        (f"{each.run}/{each.node}" if each.run else each.node, each.same, *(_pair(pair) for pair in _pairs(each))) for each in found.nodes
+        (f"{each.run}/{each.node}" if each.run else each.node, _same(each), *(_pair(pair) for pair in _pairs(each))) for each in found.nodes
     ]
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
     output.print_rows(
@@ -59,6 +59,10 @@ def _family(ref: str) -> list[Member]:
 
     with finding(ref) as found:
         return family(found.source, found.run_id)
+
+
+def _same(node: NodeDiff) -> bool | str:
+    return "not known" if node.erased and not node.differs else node.same
 
 
 def _pairs(node: NodeDiff) -> tuple[tuple[Any, Any], ...]:
@@ -89,7 +93,10 @@ def _lines(found: RunDiff) -> Iterator[str]:
             yield f"{name}: outputs: {len(node.outputs) - 3} more places (--json lists them)"
         if node.errors is not None:
             yield f"{name}: error: {_difference(node.errors)}"
-    yield "the runs are the same" if found.same else f"the runs differ ({found.states[0]}, {found.states[1]})"
+    if found.erased and not found.differs:
+        yield "what is left of the runs is the same; texts of them were erased, so whether the runs are is not known"
+    else:
+        yield "the runs are the same" if found.same else f"the runs differ ({found.states[0]}, {found.states[1]})"
 
 
 def _difference(each: Difference) -> str:

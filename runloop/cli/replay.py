@@ -115,9 +115,10 @@ def _print(found: FoundRun, report: ReplayReport, *, as_json: bool, as_table: bo
     for each in report.attempts:
         if each.divergence is not None:
             output.print_line(f"{each.node}, attempt {each.attempt}: {masking.masked_text(str(each.divergence))}")
-    if report.final_hash != report.recorded_hash:
+    if report.final_hash != report.recorded_hash and not report.unknown:
         output.print_line(f"the run's final hash differs: recorded {report.recorded_hash}, replayed {report.final_hash}")
-    output.print_line(f"run {report.run_id}: " + ("the replay is identical" if report.matches else "the replay differs"))
+    verdict = "texts of it were erased: whether the replay is identical is not known" if report.unknown else "the replay differs"
+    output.print_line(f"run {report.run_id}: " + ("the replay is identical" if report.matches else verdict))
 
 
 def _short(actual: str) -> str:

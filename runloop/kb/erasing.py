@@ -246,8 +246,8 @@ def _refuse_in_use(db: apsw.Connection, changes: Iterable[_Change], path: Path) 
     for change in changes:
         if change.run_id in using:
             going = using[change.run_id]
-            message = f"run {going}, which has event {change.id} of run {change.run_id[:8]}, has not ended"
-            raise EraseRefused(message, where=Where(file=str(path)), hint=f"`rlp cancel {going[:8]}`, then again")
+            who = f"run {going}" if going == change.run_id else f"run {going}, which goes on from run {change.run_id[:8]},"
+            raise EraseRefused(f"{who} has not ended: event {change.id} stays", where=Where(file=str(path)), hint=f"`rlp cancel {going[:8]}`, then again")
 
 
 def _take(db: apsw.Connection, changes: list[_Change], blobs: Iterable[str], path: Path) -> list[str]:

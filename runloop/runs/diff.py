@@ -56,12 +56,19 @@ class NodeDiff:
     tokens: tuple[int, int]
     usd: tuple[float | None, float | None]
     ms: tuple[int | None, int | None]
+    erased: bool = False
+    """Whether texts of either were erased: nobody knows whether these were the same."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the records say that they did not do the same."""
+        pairs = (self.states, self.attempts, self.agents)
+        return any(one != other for one, other in pairs) or bool(self.first_call or self.outputs or self.errors)
 
     @property
     def same(self) -> bool:
         """Whether both did the same, at whatever cost and in whatever time, with the same code."""
-        pairs = (self.states, self.attempts, self.agents)
-        return all(one == other for one, other in pairs) and not (self.first_call or self.outputs or self.errors)
+        return not self.differs and not self.erased
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -69,6 +76,7 @@ class NodeDiff:
             "run": self.run,
             "node": self.node,
             "same": self.same,
+            "erased": self.erased,
             "states": list(self.states),
             "attempts": list(self.attempts),
             "agents": list(self.agents),
@@ -94,22 +102,30 @@ class RunDiff:
     tokens: tuple[int, int]
     usd: tuple[float | None, float | None]
     ms: tuple[int | None, int | None]
+    erased: bool = False
+    """Whether texts of either were erased."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the records say that they did not do the same."""
+        return (
+            self.states[0] != self.states[1]
+            or self.openings[0] != self.openings[1]
+            or bool(self.params)
+            or any(node.differs for node in self.nodes)
+        )
 
     @property
     def same(self) -> bool:
         """Whether everything but cost and time is the same."""
-        return (
-            self.states[0] == self.states[1]
-            and self.openings[0] == self.openings[1]
-            and not self.params
-            and all(n.same for n in self.nodes)
-        )
+        return not self.differs and not self.erased
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
             "runs": list(self.runs),
             "same": self.same,
+            "erased": self.erased,
             "states": list(self.states),
             "openings": list(self.openings),
             "params": [each.to_dict() for each in self.params],
@@ -141,6 +157,7 @@ def diff_runs(first: Sequence[Member], second: Sequence[Member]) -> RunDiff:
         tokens=(ends[0].get("tokens", 0), ends[1].get("tokens", 0)),
         usd=(ends[0].get("usd"), ends[1].get("usd")),
         ms=(ends[0].get("ms"), ends[1].get("ms")),
+        erased=any(each.run.lost for each in (*first, *second)),
     )
 
 
@@ -179,6 +196,7 @@ def _node(run: str, node: str, first: _Named | None, second: _Named | None) -> N
         tokens=(spent(one).tokens, spent(other).tokens),
         usd=(spent(one).usd, spent(other).usd),
         ms=(_ms(one), _ms(other)),
+        erased=any(node in side.run.lost for side in (first, second) if side is not None),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
-from runloop.events import NewEvent, RunIdentity, run_event
+from runloop.events import ERASED_KEY, NewEvent, RunIdentity, run_event
 from runloop.runs.fork import ForkPoint, find_point, open_attempts, open_calls, recorded_overrides, shared, told_events
 from runloop.runs.recovery import digest_of
 from runloop.runs.results import child_id
@@ -76,6 +76,7 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     opening = opening_of({**submitted, "params": params})
     bundles = _bundles(services, opening, submitted, request)
     history = shared(told, request.parent, point.seq)
+    _refuse_erased(told[0], history, request.parent)
     _check_items(opening, opening_of(submitted), history, point.seq)
     guest = submitted["versions"].get("guest") if open_attempts(history) else None
     meta = {
@@ -97,6 +98,17 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     run_id = request.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
     kept = {key: value for key, value in meta.items() if value is not None}
     return PlannedFork(run_id, opening, bundles, guest or services.guest_digest, kept, told, point.seq)
+
+
+def _refuse_erased(submitted: StoredEvent, history: Sequence[StoredEvent], parent: str) -> None:
+    """What a run lost cannot be gone on from: an agent would take what stands in its place for what was said."""
+    lost = next((event for event in (submitted, *history) if ERASED_KEY in event.payload and event.kind != "node.log"), None)
+    if lost is not None:
+        raise InvalidInput(
+            f"texts of run {parent[:8]} that the fork would go on from were erased (event {lost.id})",
+            code="fork.erased",
+            hint="fork before that record, or run its opening anew",
+        )
 
 
 def asks_for(source: RunSource, request: ForkRequest, stored: StoredEvent) -> bool:

@@ -41,6 +41,11 @@ _STOPPED = frozenset(
     {"timeout", "budget", "guest.timeout", "worker.crashed", "pool.restarts", "worker.start", "run.diverged", "output.invalid"}
 )
 """Codes of attempts that did not end by themselves, or whose outputs were refused."""
+_COMPARED = frozenset(
+    {"run.submitted", "node.started", "node.finished", "approval.requested"}
+    | {"effect.requested", "effect.completed", "effect.failed", "effect.unknown"}
+)
+"""Kinds of records that say what was given, asked, answered and put out."""
 
 
 @dataclass(slots=True)
@@ -176,6 +181,8 @@ class RecordedRun:
     finished: Mapping[str, Any] | None = None
     artifacts: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
     """The ``artifact.created``: their events and metas."""
+    lost: set[str] = field(default_factory=set)
+    """The nodes whose inputs, calls or outputs lost texts that were erased; an empty one for what the run was given."""
 
     @property
     def seed(self) -> bytes:
@@ -274,6 +281,8 @@ def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
         if payload["run_id"] == run_id:
             run.last_seq = payload["seq"]
         run.waiting = None
+        if ERASED_KEY in payload and event.kind in _COMPARED:
+            run.lost.add(payload["meta"].get("node", ""))
         _take(run, open_attempts, event)
         run.last_ms = run.last_ms + payload["meta"]["by_ms"] if event.kind == "run.clock_set" else event.ts_ms
     return run

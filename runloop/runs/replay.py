@@ -42,9 +42,15 @@ if TYPE_CHECKING:
     from runloop.sandbox.spec import Answer, Limits
 
 
+ERASED = "erased"
+
+
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """Where a re-run first left the record: at a ``call``, in its ``outputs``, or in how it ended; both values, and their place."""
+    """Where a re-run first left the record: at a ``call``, in its ``outputs``, or in how it ended; both values, and their place.
+
+    ``erased`` is what a difference is where texts of the record were erased: nobody knows whether there would be one.
+    """
 
     what: str
     call: int | None
@@ -55,6 +61,8 @@ class Divergence:
         return {"what": self.what, "call": self.call, **self.difference.to_dict()}
 
     def __str__(self) -> str:
+        if self.what == ERASED:
+            return "texts of its record were erased: whether it would be the same is not known"
         place = f"call {self.call}" if self.call is not None else self.what
         expected, actual = shown(self.difference)
         return f"{place} differs at {self.difference.path}: expected {expected}, got {actual}"
@@ -105,6 +113,12 @@ class ReplayReport:
     def matches(self) -> bool:
         """Whether everything that could be compared is identical."""
         return self.final_hash == self.recorded_hash and all(each.verdict != "differs" for each in self.attempts)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nothing differs but where texts were erased."""
+        found = [each.divergence.what for each in self.attempts if each.divergence is not None]
+        return bool(found) and set(found) == {ERASED}
 
 
 class _NoLedger:
@@ -335,6 +349,9 @@ class _Rerun:
         self, verdict: str, calls: int, expected: str | None, actual: str | None, detail: str, divergence: Divergence | None = None
     ) -> ReplayedAttempt:
         place = (self.run.run_id, self.attempt.node, self.attempt.attempt)
+        if divergence is not None and self.run.lost & {"", self.attempt.node}:
+            divergence = Divergence(ERASED, divergence.call, Difference(divergence.difference.path, MISSING, MISSING))
+            detail = str(divergence)
         return ReplayedAttempt(*place, verdict, calls, expected, actual, detail, divergence)
 
 

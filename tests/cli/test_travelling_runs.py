@@ -349,8 +349,32 @@ def test_two_runs_are_compared(one):
 def test_of_a_node_that_did_not_begin_in_one_run_no_other_code_is_told(attempts, agents, lines):
     nothing = {"first_call": None, "outputs": (), "errors": None, "calls": (0, 0), "tokens": (0, 0), "usd": (0, 0), "ms": (0, 0)}
     node = NodeDiff("", "a", ("ok", None), attempts, agents, **nothing)
-    found = SimpleNamespace(openings=("o", "o"), params=(), nodes=[node], same=False, states=("succeeded", "unfinished"))
+    states = ("succeeded", "unfinished")
+    found = SimpleNamespace(openings=("o", "o"), params=(), nodes=[node], same=False, erased=False, differs=True, states=states)
     assert list(diff._lines(found)) == [*lines, "the runs differ (succeeded, unfinished)"]
+
+
+def test_of_runs_that_lost_texts_nobody_says_that_they_are_the_same(one):
+    first, second = one.run(topic="Maria Quux"), one.run(topic="Jo Ann Quux")
+    one.ok("forget", "Maria Quux", "--also", "Jo Ann Quux", "--yes")
+
+    code, out, _ = one.rlp("diff", first, second)
+    found = json.loads(out)
+    assert (code, found["same"], found["erased"]) == (1, False, True)
+    assert [(each["same"], each["erased"]) for each in found["nodes"]] == [(False, True)] * 2
+    table = one.rlp("diff", first, second, "--table")[1].decode()
+    assert "find | not known" in " ".join(table.split())
+    assert table.endswith("what is left of the runs is the same; texts of them were erased, so whether the runs are is not known\n")
+
+    code, out, _ = one.rlp("replay", first)
+    report = json.loads(out)
+    assert (code, report["matches"], {each["divergence"]["what"] for each in report["attempts"]}) == (5, False, {"erased"})
+    table = one.rlp("replay", first, "--table")[1].decode().splitlines()
+    assert "find, attempt 1: texts of its record were erased: whether it would be the same is not known" in table
+    assert table[-1] == f"run {first}: texts of it were erased: whether the replay is identical is not known"
+
+    code, _, err = one.rlp("fork", first, "--at", "again", "--json")
+    assert (code, "fork.erased" in err) == (2, True)
 
 
 def test_a_run_becomes_a_case_of_its_agent_which_passes_and_then_guards_it(one):

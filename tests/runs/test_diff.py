@@ -9,6 +9,7 @@ from runloop.runs.family import family
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.jsondiff import MISSING, Difference
+from tests.support.losing import lose
 
 RELAY = """@agent
 def run(topic='tea'):
@@ -46,6 +47,27 @@ async def test_a_run_is_the_same_as_itself_and_as_a_later_one_that_did_the_same(
 
         assert (found.same, [each.same for each in found.nodes]) == (True, [True])
         assert diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[0])).same is True
+
+
+async def test_of_what_was_erased_nobody_knows_whether_it_was_the_same(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        runs = []
+        for topic in ("tea", "rum", "tea"):
+            b.model.prompts.clear()
+            runs.append((await b.run(TEXT.replace("topic: tea", f"topic: {topic}"))).run_id)
+        for run_id, topic in zip(runs[:2], ("tea", "rum"), strict=True):
+            lose(b.ledger, run_id, topic)
+
+        lost = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[1]))
+        half = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[2]))
+
+        assert (lost.same, lost.erased, [(each.same, each.differs, each.erased) for each in lost.nodes]) == (
+            False,
+            True,
+            [(False, False, True)],
+        )
+        assert (half.same, half.erased, half.differs) == (False, True, True)
 
 
 async def test_what_an_answer_cost_makes_no_run_another_one(bench):

@@ -16,6 +16,7 @@ from runloop.runs.results import RunHalted
 from runloop.runs.submission import Submission
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
+from tests.support.losing import lose
 
 FIRST = """import random
 @agent
@@ -322,6 +323,21 @@ async def test_a_fork_that_cannot_be_made_leaves_no_record(chain, options, code)
         with pytest.raises(InvalidInput) as caught:
             await fork(b, parent, **options)
         assert (caught.value.code, b.ledger.head()) == (code, before)
+
+
+async def test_what_a_run_lost_is_not_gone_on_from(chain):
+    async with chain() as (b, run_id):
+        lose(b.ledger, run_id, "answer 3")
+        head = b.ledger.head()
+        for options in ({"at": "two"}, {"answers": {"two/1/1": {"text": "other"}}}):
+            with pytest.raises(InvalidInput, match="were erased") as caught:
+                await b.manager.fork(b.ledger, ForkRequest(run_id, **options))
+            assert caught.value.code == "fork.erased"
+        assert b.ledger.head() == head
+        await b.manager.drive(await b.manager.fork(b.ledger, ForkRequest(run_id, "one")))
+        lose(b.ledger, run_id, "tea")
+        with pytest.raises(InvalidInput, match="were erased"):
+            await b.manager.fork(b.ledger, ForkRequest(run_id, "one"))
 
 
 async def test_a_name_that_no_node_has_is_refused_as_an_agent(chain):

@@ -14,6 +14,7 @@ from runloop.runs.replay import Replayer
 from runloop.runs.submitted import opening_of
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import GuestError, Limits
+from tests.support.losing import lose
 
 NOISY = """import random, time, uuid, os
 @agent
@@ -111,6 +112,22 @@ async def test_another_answer_in_the_record_is_noticed_where_it_changes_the_outp
 
         assert places(report) == [("only", "differs", ("outputs", None, Difference("$.outputs.out[0].echo", "answer 2", "forged")))]
         assert report.final_hash != report.recorded_hash
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [("answer 1", "differs"), ("answer 2", "differs"), ("node only ok", "same")])
+async def test_of_an_attempt_that_lost_texts_nobody_says_that_it_does_something_else(bench, lost, verdict):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        assert lose(b.ledger, result.run_id, lost)
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        [attempt] = report.attempts
+        assert (attempt.verdict, report.matches, report.unknown) == (verdict, verdict == "same", verdict != "same")
+        if attempt.divergence is not None:
+            assert attempt.divergence.to_dict()["what"] == "erased"
+            assert attempt.detail == "texts of its record were erased: whether it would be the same is not known"
 
 
 async def test_outputs_in_the_record_that_are_not_what_their_hash_says_are_the_records_fault(bench):

@@ -12,7 +12,6 @@ from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events import ERASED_KEY, canonical
 from runloop.events.hashes import preimage
-from runloop.kb.erasing import Left, erase, without_texts
 from runloop.openings import parse_opening
 from runloop.runs.archives.archive import ArchiveAltered, open_archive, peek, read_archive
 from runloop.runs.archives.container import ArchiveInvalid, pack, unpack
@@ -25,6 +24,7 @@ from runloop.runs.submission import Submission
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
 from tests.runs.archives.conftest import INNER, RELAY
+from tests.support.losing import lose
 
 
 async def test_an_archive_holds_the_same_records_values_and_bundles_as_the_ledger(recorded, archived, public_key):
@@ -152,12 +152,7 @@ edges: [{from: talk.out, to: below.in}]
 @pytest.mark.parametrize("redact", [False, True])
 async def test_a_run_that_lost_texts_can_be_taken_to_another_machine_and_no_guess_can_be_proven_there(recorded, archived, tmp_path, redact):
     async with recorded() as (b, run_id):
-        hashes = []
-        for event in [*b.ledger.read_run(run_id)]:
-            full = b.ledger.full(event).payload
-            if (left := without_texts(full, lambda text: text.replace("secret plan", "[erased]"))) != full:
-                hashes += [event.content_hash.hex(), event.chain_hash.hex()]
-                erase(b.ledger, [Left(event.id, left)])
+        hashes = [each.hex() for event in lose(b.ledger, run_id, "secret plan") for each in (event.content_hash, event.chain_hash)]
         made = archived(b, run_id, redact=redact)
         Imported(tmp_path).add(read_archive(made.data))
 
