@@ -153,6 +153,8 @@ class RunFeed:
     _fresh: dict[str, tuple[Form, list[Mapping[str, Any]]]] = field(default_factory=dict)
     """Records of this turn, by topic."""
     _ended: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _erasures: int = 0
+    """How many the ledger had when frames of an ended run were last read from memory."""
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Keep one record where it is a durable one; it is published at the end of this turn, where somebody follows."""
@@ -209,6 +211,8 @@ class RunFeed:
         if run_id is None:
             hint = "subscribe to rlp/runs/trace:<run id>/events with class durable, the id in lower case; anything else is realtime"
             raise InvalidInput(f"the ledger keeps nothing of the topic {topic!r}", code="bus.not_durable", hint=hint)
+        if run_id in self._ended:
+            await self._forget_erased()
         tail = self._tails.get(run_id)
         if tail is not None:
             _check_topic(topic, tail.form)
@@ -216,6 +220,19 @@ class RunFeed:
             if found is not None:
                 return found
         return await asyncio.to_thread(self._from_ledger, topic, run_id, from_seq, limit)
+
+    async def _forget_erased(self) -> None:
+        """Drop the frames of runs that ended where the ledger has lost texts since: they may be theirs."""
+        there = await asyncio.to_thread(self._count_erasures)
+        if there != self._erasures:
+            self._erasures = there
+            for ended in self._ended:
+                self._tails.pop(ended, None)
+
+    def _count_erasures(self) -> int:
+        from runloop.kb.erasing import count_erasures
+
+        return count_erasures(self.kb.ledger)
 
     def _from_ledger(self, topic: str, run_id: str, from_seq: int, limit: int) -> list[tuple[int, bytes]]:
         from runloop.kb.pruning.archived import ArchivedRuns

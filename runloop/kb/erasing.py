@@ -158,6 +158,12 @@ def erase(ledger: Ledger, lefts: Iterable[Left], *, actor: str = "user", reason:
     return Erasure(said.id, tuple(change.id for change in changes), tuple(name for name in blobs if name not in kept), tuple(remarks))
 
 
+def count_erasures(ledger: Ledger) -> int:
+    """How many events of the ledger say that others lost their content."""
+    with ledger.reading() as db:
+        return int(db.execute("SELECT count(*) FROM events WHERE idempotency_key >= ? AND idempotency_key < ?", (_key(""), "erasure;")).get)
+
+
 def emptied(path: Path) -> bool:
     """Fold the log of an SQLite file in and empty it; whether that went."""
     db = connect(path)
@@ -247,7 +253,9 @@ def _refuse_in_use(db: apsw.Connection, changes: Iterable[_Change], path: Path) 
         if change.run_id in using:
             going = using[change.run_id]
             who = f"run {going}" if going == change.run_id else f"run {going}, which goes on from run {change.run_id[:8]},"
-            raise EraseRefused(f"{who} has not ended: event {change.id} stays", where=Where(file=str(path)), hint=f"`rlp cancel {going[:8]}`, then again")
+            raise EraseRefused(
+                f"{who} has not ended: event {change.id} stays", where=Where(file=str(path)), hint=f"`rlp cancel {going[:8]}`, then again"
+            )
 
 
 def _take(db: apsw.Connection, changes: list[_Change], blobs: Iterable[str], path: Path) -> list[str]:

@@ -149,8 +149,9 @@ async def test_records_of_a_run_that_waits_are_read_from_the_ledger(monkeypatch)
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What was asked of the ledger."""
+    """What was asked of the ledger, which lost nothing."""
     asked = []
+    monkeypatch.setattr(RunFeed, "_count_erasures", lambda _feed: 0)
     monkeypatch.setattr(RunFeed, "_from_ledger", lambda _feed, _topic, run_id, from_seq, _limit: asked.append((run_id, from_seq)) or [])
     return asked
 
@@ -174,6 +175,18 @@ async def test_of_runs_that_ended_the_latest_alone_stay_and_nothing_of_one_that_
     taking.put_away(runs[2])
     there = [len(await taking.read(feed.run_topic(run_id), 1, 9)) for run_id in runs]
     assert (there, asked) == ([0, 1, 0], [(runs[0], 1), (runs[2], 1)])
+
+
+async def test_what_ended_runs_said_is_read_from_the_ledger_once_that_has_lost_texts(monkeypatch, asked):
+    runs = [str(uuid.UUID(int=number)) for number in (1, 2, 3)]
+    taking = feeding(Bus())
+    for run_id, kind in zip(runs, ("run.finished", "run.finished", "run.started"), strict=True):
+        taking.take(record(1, kind, run_id=run_id))
+    monkeypatch.setattr(RunFeed, "_count_erasures", lambda _feed: 1)
+    there = [len(await taking.read(feed.run_topic(run_id), 1, 9)) for run_id in runs]
+    assert (there, asked) == ([0, 0, 1], [(runs[0], 1), (runs[1], 1)])
+    taking.take(record(2, "run.finished", run_id=runs[2]))
+    assert len(await taking.read(feed.run_topic(runs[2]), 1, 9)) == 2
 
 
 @pytest.mark.parametrize("parent", [None, str(uuid.UUID(int=8))])
