@@ -21,8 +21,6 @@ from runloop.events.kinds import VERSION_KEY, kind_of
 from runloop.kb import recognising
 from runloop.kb.database import connect, fold
 from runloop.kb.errors import BlobMissing, EraseRefused, LedgerError
-from runloop.kb.pruning.choice import families
-from runloop.kb.pruning.plan import runs_of
 from runloop.kb.rows import COLUMNS, insert_blobs, stored
 
 if TYPE_CHECKING:
@@ -235,6 +233,9 @@ def _said_by(ledger: Ledger, event: StoredEvent, *, whole: bool) -> str | None:
 
 def in_use(db: apsw.Connection) -> dict[str, str]:
     """The runs whose records a run may go on from, with that run: those without an end, and all of their families."""
+    from runloop.kb.pruning.choice import families  # verbs load this module that erase nothing
+    from runloop.kb.pruning.plan import runs_of
+
     found: dict[str, str] = {}
     for family in families(runs_of(db)):
         going = [run.run_id for run in family if run.finished_ms is None and not _is_archived(db, run.run_id)]

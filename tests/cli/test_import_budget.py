@@ -85,7 +85,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "route": ("route git", set(), 45),
     "search": ("search ada", {*STORE, "sqlite3", "sqlite_vec"}, 117),
     "why": ("why ada", STORE, 132),
-    "forget": ("forget nobody", STORE, 108),
+    "forget": ("forget nobody", STORE, 111),
     "secrets set": ("secrets set --help", {"typer"}, 20),
     "secrets list": ("secrets list", {"typer"}, 60),
     "secrets remove": ("secrets remove --help", {"typer"}, 20),
