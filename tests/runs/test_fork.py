@@ -326,7 +326,7 @@ async def test_a_fork_that_cannot_be_made_leaves_no_record(chain, options, code)
 
 
 async def test_what_a_run_lost_is_not_gone_on_from(chain):
-    async with chain() as (b, run_id):
+    async with chain(True) as (b, run_id):
         lose(b.ledger, run_id, "answer 3")
         head = b.ledger.head()
         for options in ({"at": "two"}, {"answers": {"two/1/1": {"text": "other"}}}):
