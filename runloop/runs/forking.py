@@ -63,7 +63,7 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     """Read the parent, find the point, and check what is changed. Blocking.
 
     Raises:
-        InvalidInput: ``run.unknown``, ``fork.agent``, ``fork.items``, as :func:`find_point`, and as the opening's check.
+        InvalidInput: ``run.unknown``, ``fork.erased``, ``fork.agent``, ``fork.items``, as :func:`find_point`, and as the opening's check.
         RunloopError: an agent of the parent is nowhere any more.
 
     """
@@ -71,12 +71,12 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     if not told:
         raise InvalidInput(f"there is no run {request.parent}", code="run.unknown", hint="`rlp runs` lists the runs in the ledger")
     point = find_point(told, request.parent, request.at, request.answers)
+    history = shared(told, request.parent, point.seq)
+    _refuse_erased(told[0], history, request.parent)
     submitted = told[0].payload["meta"]
     params = {**(submitted["params"] or {}), **request.params}
     opening = opening_of({**submitted, "params": params})
     bundles = _bundles(services, opening, submitted, request)
-    history = shared(told, request.parent, point.seq)
-    _refuse_erased(told[0], history, request.parent)
     _check_items(opening, opening_of(submitted), history, point.seq)
     guest = submitted["versions"].get("guest") if open_attempts(history) else None
     meta = {
