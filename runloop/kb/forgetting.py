@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import re
+import shlex
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -126,10 +127,10 @@ def _bounded(word: str) -> str:
     return rf"(?<!\w)(?<!\w[.+'-]){word}(?!{more})"
 
 
-def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callable[[int], None] = lambda _done: None) -> Forgetting:
-    """Find everything. Raises InvalidInput where the words mean several people, or too little."""
+def plan(kb: KnowledgeBase, person: str | None, also: Iterable[str] = (), tick: Callable[[int], None] = lambda _done: None) -> Forgetting:
+    """Find everything that mentions ``person`` or what ``also`` says. Raises InvalidInput for words of several people, or of too little."""
     with kb.reading() as db:
-        texts = Texts(_with_masks(kb, [*_texts_of(db, person), *also]))
+        texts = Texts(_with_masks(kb, [*(() if person is None else _texts_of(db, person)), *also]))
     head = kb.ledger.head().id
     found = list(_mentions(kb, texts, tick))
     with kb.reading() as db:
@@ -194,6 +195,7 @@ def _texts_of(db: apsw.Connection, person: str) -> list[str]:
     exact = [each for each in people if each.match != "fuzzy"]
     if len(exact) > 1 or (not exact and people):
         hint = f"name one of them by e-mail address: {', '.join(each.name for each in people)}"
+        hint += "" if exact else f"; for somebody who is no contact: `rlp forget --also {shlex.quote(person)}`"
         raise InvalidInput(f"{person!r} may be several people", code="kb.ambiguous_person", hint=hint)
     if not exact:
         if len(person.strip()) < _SHORTEST_NAME:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import shlex
+from uuid import UUID
 
 import pytest
 
-from runloop.events import NewEvent
+from runloop.events import NewEvent, RunIdentity, run_event
+from runloop.events.records import RunFinished, RunStarted, Versions
 from runloop.kb import KnowledgeBase
+
+NAMED_ALIKE = (("Grace Hopper", "grace@navy.example"), ("Grace Hoppes", "hoppes@army.example"))
 
 
 @pytest.fixture
@@ -176,3 +181,45 @@ def test_forgetting_a_person_asks_first_and_then_leaves_no_trace(rlp, note, home
     assert (code, "erased: events 2, blobs 1, by event:" in out) == (0, True)
     assert [path.name for path in home.rglob("*") if path.is_file() and b"Hopper" in path.read_bytes()] == []
     assert rlp("forget", "Grace Hopper", "--table")[1].startswith("nothing mentions them\n")
+
+
+def test_what_stayed_is_found_again_by_the_texts_of_a_person_whom_nobody_knows_any_more(rlp, home):
+    run = RunIdentity(str(UUID(int=7)), f"trace:{UUID(int=7)}", f"opening:{UUID(int=8)}", "o")
+    people = [NewEvent("contact.upserted", {"name": name, "email": email}, "user") for name, email in NAMED_ALIKE]
+    with KnowledgeBase.open(home / "pog") as kb:
+        started = RunStarted("d", {"to": "Grace Hopper"}, Versions("0"), "local")
+        kb.ledger.append([*people, run_event(run, 1, "run.submitted", started, "m")])
+    code, out, _ = rlp("forget", "grace@navy.example", "--yes", "--json")
+    again = json.loads(out)["again"]
+    assert (code, again.startswith("rlp forget --also=grace@navy.example"), "'--also=Grace Hopper'" in again) == (1, True, True)
+    with KnowledgeBase.open(home / "pog") as kb:
+        kb.ledger.append([run_event(run, 2, "run.finished", RunFinished("cancelled", 1), "m")])
+        kb.sync()
+    assert json.loads(rlp("forget", "grace@navy.example", "--dry-run", "--json")[1])["mentions"] == []
+    code, _, err = rlp("forget", "Grace Hopper", "--dry-run")
+    assert (code, "for somebody who is no contact: `rlp forget --also 'Grace Hopper'`" in err) == (2, True)
+    code, out, _ = rlp(*shlex.split(again)[1:], "--yes", "--table")
+    assert (code, "erased: events 1," in out, "then:" in out) == (0, True, False)
+    assert [path.name for path in home.rglob("*") if path.is_file() and b"Grace Hopper" in path.read_bytes()] == []
+    assert [path.name for path in home.rglob("*") if path.is_file() and b"Grace Hoppes" in path.read_bytes()] != []
+
+
+def test_somebody_to_forget_has_to_be_named(rlp, home):
+    code, _, err = rlp("forget")
+    assert (code, "cli.usage" in err) == (2, True)
+
+
+def test_what_is_stored_while_somebody_looks_at_the_list_is_told(rlp, home, monkeypatch):
+    from runloop.cli import output
+
+    def agreed(_question):
+        with KnowledgeBase.open(home / "pog") as kb:
+            kb.ledger.append([NewEvent("contact.upserted", {"name": "Bob", "email": "b@x.example", "org": "Grace Hopper & Co"}, "user")])
+        return True
+
+    with KnowledgeBase.open(home / "pog") as kb:
+        kb.ledger.append([NewEvent("contact.upserted", {"name": "Grace Hopper", "email": "grace@navy.example"}, "user")])
+    monkeypatch.setattr(output, "agreed", agreed)
+    code, out, err = rlp("forget", "Grace Hopper", "--table")
+    assert (code, "1 events that were stored meanwhile mention them, the first is event:2: forget again" in err) == (1, True)
+    assert "then: rlp forget --also=" in out

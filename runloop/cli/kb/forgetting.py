@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
-from runloop.errors import EXIT_FAILED, EXIT_OK
+from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
 from runloop.text import legible
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ _COLUMNS = ("event", "kind", "what", "action")
 
 @app.command()
 def forget(
-    person: Annotated[str, typer.Argument(metavar="PERSON", help="An e-mail address, a name, or contact:KEY.")],
+    person: Annotated[str | None, typer.Argument(metavar="[PERSON]", help="An e-mail address, a name, or contact:KEY.")] = None,
     *,
-    also: Annotated[list[str] | None, typer.Option("--also", metavar="TEXT", help="Another text that means them; may be repeated.")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option("--also", metavar="TEXT", help="Another text that means them, or the only one; may be repeated.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List everything, erase nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: JsonOption = False,
@@ -44,13 +47,20 @@ def forget(
     """
     from runloop.kb.forgetting import carry_out, plan, stored_since
 
+    if person is None and not also:
+        raise InvalidInput("whom to forget is missing", code="cli.usage", hint="give a PERSON, or a text by --also")
     as_json = output.wants_json(as_json=json, as_table=table)
     with open_kb() as kb:
         head = kb.ledger.head().id
         with progress() as tell:
-            found = plan(kb, legible(person), [legible(each) for each in also or ()], lambda done: tell("looking", done, head))
+            found = plan(
+                kb,
+                None if person is None else legible(person),
+                [legible(each) for each in also or ()],
+                lambda done: tell("looking", done, head),
+            )
         outside = _outside(kb, found)
-        answer: dict[str, Any] = {**found.to_dict(), "outside": outside, "erasure": None}
+        answer: dict[str, Any] = {**found.to_dict(), "outside": outside, "erasure": None, "again": None}
         stays = any(mention.action == "stays" for mention in found.mentions)
         if not as_json:
             _show(found, outside, output.TableStyle(max_cols, max_rows, fit=not no_wrap))
@@ -59,6 +69,8 @@ def forget(
             remains = [] if stays else _remains(kb, found)
             since = stored_since(kb, found)
             answer["erasure"] = {**erasure.to_dict(), "remains_in": remains, "stored_since": since}
+            if stays or since:
+                answer["again"] = shlex.join(["rlp", "forget", *(f"--also={text}" for text in found.texts)])
             stays = stays or bool(remains or erasure.remarks or since)
             if not as_json:
                 output.print_line(f"erased: events {len(erasure.events)}, blobs {len(erasure.blobs)}, by event:{erasure.event_id}")
@@ -66,6 +78,8 @@ def forget(
                 copies = [f"free space of {name} still holds copies; run `rlp kb vacuum`" for name in remains]
                 for remark in (*erasure.remarks, *(f"{each}: forget again" for each in late), *copies):
                     output.print_warning("kb.erased_in_part", remark)
+                if answer["again"] is not None:
+                    output.print_line(f"nobody is known under these texts any more; for what stayed, then: {answer['again']}")
         elif not dry_run and found.lefts:
             output.print_line("nothing was erased")
     if as_json:
