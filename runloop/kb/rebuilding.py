@@ -72,7 +72,8 @@ def discard(path: Path) -> None:
 class Rebuilder:
     """Makes the tables of one open base anew. ``live`` is their write connection, used only while ``guard`` is held.
 
-    ``keep`` is given the new ones where they are half and three quarters done, with the newest event of the ledger when they were begun.
+    ``keep`` is given the new ones where they are half and three quarters done, with the newest event of the ledger when they were begun;
+    ``taken`` is called before outdated ones are made anew: what else was made of the ledger holds what was taken out of it.
     """
 
     def __init__(
@@ -82,8 +83,9 @@ class Rebuilder:
         ledger: Ledger,
         guard: threading.Lock,
         keep: Callable[[Tables, int], object] = lambda _tables, _head: None,
+        taken: Callable[[], None] = lambda: None,
     ) -> None:
-        self._live, self._path, self._ledger, self._guard, self._keep = live, path, ledger, guard, keep
+        self._live, self._path, self._ledger, self._guard, self._keep, self._taken = live, path, ledger, guard, keep, taken
         self._lock = path.with_name(LOCK)  # of those who make tables anew
         self._thread: threading.Thread | None = None
         self._failed = False
@@ -136,6 +138,7 @@ class Rebuilder:
 
     def _settle(self) -> None:
         while self._is_outdated():
+            self._taken()
             self._rebuild(lambda _done: None)
 
     def _is_outdated(self) -> bool:

@@ -14,7 +14,7 @@ from tests.kb.test_erasing import files_with
 SECRET = "Zyzzogeton Quux"
 SCRIPT = """
     import os, signal, sys
-    from runloop.kb import KnowledgeBase, erasing, rebuilding
+    from runloop.kb import KnowledgeBase, erasing, past, rebuilding
 
     place, root = sys.argv[1:]
     die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
@@ -25,6 +25,8 @@ SCRIPT = """
         erasing._take = lambda db, changes, blobs, path: (take(db, changes[:1], blobs, path), die())
     elif place == "before the log is emptied":
         erasing.emptied = die
+    elif place == "before the past goes":
+        past.Past.forget = die
     elif place == "before the tables are made anew":
         rebuilding.built = die
     elif place == "before the tables are exchanged":
@@ -40,6 +42,7 @@ SCRIPT = """
     [
         ("in the transaction", False),
         ("before the log is emptied", True),
+        ("before the past goes", True),
         ("before the tables are made anew", True),
         ("before the tables are exchanged", True),
         ("before their log is emptied", True),
@@ -49,6 +52,8 @@ def test_a_process_that_is_killed_while_it_erases_has_erased_all_or_nothing(tmp_
     with KnowledgeBase.open(tmp_path) as kb:
         kb.ledger.append([contact(SECRET, "z@x"), contact("Other", "o@x", org=f"Friends of {SECRET}"), contact("Third", "t@x")])
         kb.sync()
+        with kb.at(2) as then:
+            assert len(then.search("Zyzzogeton")) == 2
     child = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), place, str(tmp_path)],
         env={**os.environ},
