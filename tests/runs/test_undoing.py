@@ -140,3 +140,12 @@ def test_a_file_that_cannot_be_read_stays_and_says_why(folder):
     look(found, blobs)
     assert [each.state for each in found] == [READY, LEFT, LEFT]
     assert {each.why.partition(":")[0] for each in found[1:]} == {"it cannot be read"}
+
+
+def test_a_file_whose_path_the_record_lost_is_left_and_nobody_says_that_it_is_as_it_was(folder, monkeypatch):
+    place, blobs, found = folder
+    monkeypatch.chdir(place)
+    lost = [replace(each, path="[erased]") for each in found]
+    look(lost, blobs)
+    put_back(lost, blobs)
+    assert {(each.state, each.why) for each in lost} == {(LEFT, "its path was erased from the record")}
