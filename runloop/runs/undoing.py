@@ -83,7 +83,7 @@ def look(found: Sequence[Writing], blobs: FileBlobs) -> None:
     there: dict[str, str | None] = {}
     before = {os.path.realpath(writing.path): writing for writing in found}  # the oldest of each file
     for writing in found:
-        if not os.path.isabs(writing.path):  # every path that was written to is
+        if not writing.path.startswith(os.sep):  # every path that was written to is
             writing.leave("its path was erased from the record")
             continue
         real = os.path.realpath(writing.path)

@@ -427,3 +427,38 @@ def test_what_is_stored_while_the_list_is_looked_at_is_told(kb, contact):
     again = forgetting.plan(kb, ADA, plan.texts)
     forgetting.carry_out(kb, again)
     assert forgetting.stored_since(kb, again) == []
+
+
+HASH = "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "names"),
+    [
+        (
+            "cap.audit",
+            {"agent": "o", "cap": "o", "op": "o", "target": "o", "args_hash": HASH, "decision": "allow", "severity": "info", "reason": "o"},
+            "target",
+        ),
+        ("import.finished", {"what": "mail", "source": "o", "taken": 1, "known": 0, "refused": 0}, "source"),
+        ("replay.reported", {"run": "o", "origin": "own", "matches": True, "attempts": [{"detail": "o"}]}, "run"),
+        ("archive.imported", {"archive": HASH, "root": "o", "runs": ["o"], "ledger_id": "o"}, "root"),
+        ("privileged.read", {"what": "kb query", "subject": "o", "reason": "o", "uid": 1}, "subject"),
+        ("files.put_back", {"run": "o", "files": [{"path": "o", "effect": 1, "written": HASH}]}, "run"),
+    ],
+)
+def test_what_the_host_wrote_down_loses_their_texts_and_stays(kind, said, names, kb):
+    kb.ledger.append([NewEvent(kind, said, "user"), NewEvent(kind, {**said, names: f"about {ADA}"}, "user")], check=False)
+    plan = forgetting.plan(kb, ADA)
+    assert [(mention.event_id, mention.action) for mention in plan.mentions] == [(2, "take out")]
+    forgetting.carry_out(kb, plan)
+    left = {name: value for name, value in kb.ledger.get(2).payload.items() if name != "$erased"}
+    assert left == {**said, names: forgetting.TAKEN_OUT}
+    assert validate(kind, left).name == kind
+    words = forgetting.plan(kb, None, ["allow", "info", "mail", "own", "kb query"])
+    assert [mention.action for mention in words.mentions] == []
+
+
+def test_who_stands_in_the_provenance_alone_is_found(kb):
+    kb.ledger.append([NewEvent("note.imported", passage("tea").payload, "user", "user", {"evidence": f"said by {ADA}"})])
+    assert found(forgetting.plan(kb, ADA)) == [("note.imported", "erase")]

@@ -38,6 +38,8 @@ class Redactor:
             return _NO_HASH
         if key == "artifacts" and isinstance(value, list):
             return [self._meta(each) for each in value]
+        if key == "sources" and isinstance(value, list):
+            return [{name: self._field(name, said) for name, said in each.items() if name != "line"} for each in value]
         if key in FORM or (key in _CHOSEN and value in _WORDS):
             return value
         if key == "overrides" and isinstance(value, Mapping):
