@@ -30,6 +30,9 @@ def write_case(bundle: Bundle, ref: str) -> str:
             message, hint = "the archive was redacted: it does not say what the agent was told", "ask for it without --redact"
             raise InvalidInput(message, code="agent.from_run", where=Where(key="--from-run"), hint=hint)
         recorded, attempt = _attempt(found.source, found.run_id, bundle.name, node)
+        if recorded.lost & {"", attempt.node}:
+            message, hint = f"texts of the record of {attempt.node} were erased: it does not say what the agent was told", "name another run"
+            raise InvalidInput(message, code="agent.from_run", where=Where(key="--from-run"), hint=hint)
         opening = opening_in(found.source, attempt.ended_in or recorded.run_id)
     document = case_document(recorded, attempt, opening)
     place = bundle.root / CASES
