@@ -31,7 +31,7 @@ def write_case(bundle: Bundle, ref: str) -> str:
             raise InvalidInput(message, code="agent.from_run", where=Where(key="--from-run"), hint=hint)
         recorded, attempt = _attempt(found.source, found.run_id, bundle.name, node)
         if recorded.lost & {"", attempt.node}:
-            message, hint = f"texts of the record of {attempt.node} were erased: it does not say what the agent was told", "name another run"
+            message, hint = f"texts of {attempt.node} were erased: nobody knows what the agent was told", "name another run"
             raise InvalidInput(message, code="agent.from_run", where=Where(key="--from-run"), hint=hint)
         opening = opening_in(found.source, attempt.ended_in or recorded.run_id)
     document = case_document(recorded, attempt, opening)

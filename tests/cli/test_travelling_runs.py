@@ -376,7 +376,7 @@ def test_of_runs_that_lost_texts_nobody_says_that_they_are_the_same(one):
     code, _, err = one.rlp("fork", first, "--at", "again", "--json")
     assert (code, "fork.erased" in err) == (2, True)
     code, _, err = one.rlp("agent", "test", one.root / "agents" / "finder", "--from-run", f"{first}:find")
-    assert (code, "texts of the record of find were erased" in err) == (2, True)
+    assert (code, "texts of find were erased" in err) == (2, True)
 
 
 def test_a_run_becomes_a_case_of_its_agent_which_passes_and_then_guards_it(one):

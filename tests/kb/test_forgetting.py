@@ -462,3 +462,9 @@ def test_what_the_host_wrote_down_loses_their_texts_and_stays(kind, said, names,
 def test_who_stands_in_the_provenance_alone_is_found(kb):
     kb.ledger.append([NewEvent("note.imported", passage("tea").payload, "user", "user", {"evidence": f"said by {ADA}"})])
     assert found(forgetting.plan(kb, ADA)) == [("note.imported", "erase")]
+
+
+def test_the_shortest_number_and_the_shortest_name_are_looked_for(kb, contact):
+    kb.ledger.append([contact("Cy Adler", "cy@example.org", phones=["555 0123", "55 0123"]), passage("Zoes was here")])
+    assert {"555 0123", "55 0123"} & {*forgetting.plan(kb, "Cy Adler").texts} == {"555 0123"}
+    assert [mention.event_id for mention in forgetting.plan(kb, "Zoes").mentions] == [2]
