@@ -45,7 +45,7 @@ class Views:
         self._lock = threading.Lock()
         self._closed = False
         self._readers: list[apsw.Connection] = []
-        self.rebuilder = Rebuilder(self.db, path, ledger, self._lock, self._keep_half_made, self.past.forget)
+        self.rebuilder = Rebuilder(self.db, path, ledger, self._lock, self._keep_half_made, self.past.tidy)
 
     def sync(self, most: int | None = None, tick: Tick = lambda _done, _of: None) -> Synced:
         """As :meth:`KnowledgeBase.sync`. Raises LedgerClosed."""

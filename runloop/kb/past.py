@@ -143,6 +143,12 @@ class Past:
                     if path.name != "lock":
                         path.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Remove the states that hold what was taken out of the ledger since."""
+        if self.directory.is_dir():
+            with self._locked():
+                self._tidy()
+
     def _make(self, event_id: int, tick: Tick) -> Path:
         head = self._ledger.head().id
         path = self.directory / f"{event_id}.{head}.sqlite"
