@@ -58,11 +58,15 @@ def _family(ref: str) -> list[Member]:
     from runloop.runs.family import family
 
     with finding(ref) as found:
-        return family(found.source, found.run_id)
+        members = family(found.source, found.run_id)
+        if found.archive is not None and found.archive.manifest.redacted is not None:
+            for member in members:
+                member.run.lost |= {"", *member.run.states}
+    return members
 
 
 def _same(node: NodeDiff) -> bool | str:
-    return "not known" if node.erased and not node.differs else node.same
+    return "not known" if node.lost and not node.differs else node.same
 
 
 def _pairs(node: NodeDiff) -> tuple[tuple[Any, Any], ...]:
@@ -93,8 +97,8 @@ def _lines(found: RunDiff) -> Iterator[str]:
             yield f"{name}: outputs: {len(node.outputs) - 3} more places (--json lists them)"
         if node.errors is not None:
             yield f"{name}: error: {_difference(node.errors)}"
-    if found.erased and not found.differs:
-        yield "what is left of the runs is the same; texts of them were erased, so whether the runs are is not known"
+    if found.lost and not found.differs:
+        yield "what is left of the runs is the same; texts of them were erased or masked, so whether the runs are is not known"
     else:
         yield "the runs are the same" if found.same else f"the runs differ ({found.states[0]}, {found.states[1]})"
 

@@ -56,8 +56,8 @@ class NodeDiff:
     tokens: tuple[int, int]
     usd: tuple[float | None, float | None]
     ms: tuple[int | None, int | None]
-    erased: bool = False
-    """Whether texts of either were erased: nobody knows whether these were the same."""
+    lost: bool = False
+    """Whether texts of either were erased or masked: nobody knows whether these were the same."""
 
     @property
     def differs(self) -> bool:
@@ -68,7 +68,7 @@ class NodeDiff:
     @property
     def same(self) -> bool:
         """Whether both did the same, at whatever cost and in whatever time, with the same code."""
-        return not self.differs and not self.erased
+        return not self.differs and not self.lost
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -76,7 +76,7 @@ class NodeDiff:
             "run": self.run,
             "node": self.node,
             "same": self.same,
-            "erased": self.erased,
+            "lost": self.lost,
             "states": list(self.states),
             "attempts": list(self.attempts),
             "agents": list(self.agents),
@@ -102,8 +102,8 @@ class RunDiff:
     tokens: tuple[int, int]
     usd: tuple[float | None, float | None]
     ms: tuple[int | None, int | None]
-    erased: bool = False
-    """Whether texts of either were erased."""
+    lost: bool = False
+    """Whether texts of either were erased or masked."""
 
     @property
     def differs(self) -> bool:
@@ -118,14 +118,14 @@ class RunDiff:
     @property
     def same(self) -> bool:
         """Whether everything but cost and time is the same."""
-        return not self.differs and not self.erased
+        return not self.differs and not self.lost
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
             "runs": list(self.runs),
             "same": self.same,
-            "erased": self.erased,
+            "lost": self.lost,
             "states": list(self.states),
             "openings": list(self.openings),
             "params": [each.to_dict() for each in self.params],
@@ -157,7 +157,7 @@ def diff_runs(first: Sequence[Member], second: Sequence[Member]) -> RunDiff:
         tokens=(ends[0].get("tokens", 0), ends[1].get("tokens", 0)),
         usd=(ends[0].get("usd"), ends[1].get("usd")),
         ms=(ends[0].get("ms"), ends[1].get("ms")),
-        erased=any(each.run.lost for each in (*first, *second)),
+        lost=any(each.run.lost for each in (*first, *second)),
     )
 
 
@@ -196,7 +196,7 @@ def _node(run: str, node: str, first: _Named | None, second: _Named | None) -> N
         tokens=(spent(one).tokens, spent(other).tokens),
         usd=(spent(one).usd, spent(other).usd),
         ms=(_ms(one), _ms(other)),
-        erased=any(node in side.run.lost for side in (first, second) if side is not None),
+        lost=any(node in side.run.lost for side in (first, second) if side is not None),
     )
 
 

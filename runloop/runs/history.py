@@ -182,7 +182,7 @@ class RecordedRun:
     artifacts: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
     """The ``artifact.created``: their events and metas."""
     lost: set[str] = field(default_factory=set)
-    """The nodes whose inputs, calls or outputs lost texts that were erased; an empty one for what the run was given."""
+    """The nodes whose inputs, calls or outputs lost texts; an empty one for what the run was given."""
 
     @property
     def seed(self) -> bytes:

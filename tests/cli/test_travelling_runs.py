@@ -261,6 +261,8 @@ def test_a_redacted_archive_can_be_shown_and_says_that_it_cannot_be_replayed(one
     assert (code, "archive.redacted" in err) == (5, True)
     assert [each["node"] for each in two.ok("show", file)["attempts"]] == ["find", "again"]
     assert two.ok("import", file)["redacted"] > 0
+    code, out, _ = two.rlp("diff", run_id, file)
+    assert (code, json.loads(out)["same"], json.loads(out)["lost"]) == (1, False, True)
 
 
 def test_selected_nodes_replay_alone(one, two):
@@ -350,7 +352,7 @@ def test_of_a_node_that_did_not_begin_in_one_run_no_other_code_is_told(attempts,
     nothing = {"first_call": None, "outputs": (), "errors": None, "calls": (0, 0), "tokens": (0, 0), "usd": (0, 0), "ms": (0, 0)}
     node = NodeDiff("", "a", ("ok", None), attempts, agents, **nothing)
     states = ("succeeded", "unfinished")
-    found = SimpleNamespace(openings=("o", "o"), params=(), nodes=[node], same=False, erased=False, differs=True, states=states)
+    found = SimpleNamespace(openings=("o", "o"), params=(), nodes=[node], same=False, lost=False, differs=True, states=states)
     assert list(diff._lines(found)) == [*lines, "the runs differ (succeeded, unfinished)"]
 
 
@@ -360,11 +362,13 @@ def test_of_runs_that_lost_texts_nobody_says_that_they_are_the_same(one):
 
     code, out, _ = one.rlp("diff", first, second)
     found = json.loads(out)
-    assert (code, found["same"], found["erased"]) == (1, False, True)
-    assert [(each["same"], each["erased"]) for each in found["nodes"]] == [(False, True)] * 2
+    assert (code, found["same"], found["lost"]) == (1, False, True)
+    assert [(each["same"], each["lost"]) for each in found["nodes"]] == [(False, True)] * 2
     table = one.rlp("diff", first, second, "--table")[1].decode()
     assert "find | not known" in " ".join(table.split())
-    assert table.endswith("what is left of the runs is the same; texts of them were erased, so whether the runs are is not known\n")
+    assert table.endswith(
+        "what is left of the runs is the same; texts of them were erased or masked, so whether the runs are is not known\n"
+    )
 
     code, out, _ = one.rlp("replay", first)
     report = json.loads(out)

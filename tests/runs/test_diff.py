@@ -62,12 +62,12 @@ async def test_of_what_was_erased_nobody_knows_whether_it_was_the_same(bench):
         lost = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[1]))
         half = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[2]))
 
-        assert (lost.same, lost.erased, [(each.same, each.differs, each.erased) for each in lost.nodes]) == (
+        assert (lost.same, lost.lost, [(each.same, each.differs, each.lost) for each in lost.nodes]) == (
             False,
             True,
             [(False, False, True)],
         )
-        assert (half.same, half.erased, half.differs) == (False, True, True)
+        assert (half.same, half.lost, half.differs) == (False, True, True)
 
 
 async def test_what_an_answer_cost_makes_no_run_another_one(bench):
