@@ -18,7 +18,7 @@ from runloop.errors import InvalidInput
 from runloop.events import InvalidEvent, current, is_erased, is_run_record, parse
 from runloop.events.records import CONTENT_HASHES, FORM, SAID_IN_ERRORS
 from runloop.kb.derived import contact_key, unaccented
-from runloop.kb.erasing import KIND, Erasure, Left, in_use, without_texts
+from runloop.kb.erasing import KIND, NAMED, Erasure, Left, in_use, without_texts
 from runloop.kb.fact_projections import NAMING
 from runloop.kb.people import find_people, load_person
 from runloop.kb.quoting import records_that_may_quote, without_quotes
@@ -52,6 +52,7 @@ _ABOUT = {
     "email.sent": ("subject",),
     "message.imported": ("subject",),
 }
+_EVENT = re.compile("event:[0-9]{1,18}")
 _SHORTEST_NUMBER = 7  # digits of a telephone number that is looked for: fewer stand everywhere
 _TITLES = re.compile(r"^(?:[^\W\d_]{2,}\.\s+)+|,.*$")  # before a name, and what stands behind it
 _UNSEEN = re.compile("[\xad\u200b-\u200f\u2060\ufeff]")
@@ -129,6 +130,8 @@ def _bounded(word: str) -> str:
 
 def plan(kb: KnowledgeBase, person: str | None, also: Iterable[str] = (), tick: Callable[[int], None] = lambda _done: None) -> Forgetting:
     """Find everything that mentions ``person`` or what ``also`` says. Raises InvalidInput for words of several people, or of too little."""
+    also = list(also)
+    earlier = _erased_before(kb, also)
     with kb.reading() as db:
         texts = Texts(_with_masks(kb, [*(() if person is None else _texts_of(db, person)), *also]))
     head = kb.ledger.head().id
@@ -141,7 +144,7 @@ def plan(kb: KnowledgeBase, person: str | None, also: Iterable[str] = (), tick: 
     more |= _of_subjects(found, values, texts)
     known = {event.id for event, _ in found}
     found += [(event, _whole(kb, event)) for number in more - known if (event := kb.ledger.get(number)) is not None]
-    gone = frozenset(event.id for event, _ in found if _goes(event, texts))
+    gone = earlier.union(event.id for event, _ in found if _goes(event, texts))
     found += list(_quoting(kb, gone, {event.id for event, _ in found}))
     found.sort(key=lambda each: each[0].id)
     mentions, lefts = [], []
@@ -152,6 +155,23 @@ def plan(kb: KnowledgeBase, person: str | None, also: Iterable[str] = (), tick: 
             lefts.append(left)
     outside = tuple(dict.fromkeys(path for event, full in found if (path := _file_of(event, full))))
     return Forgetting(texts.texts, tuple(mentions), tuple(lefts), outside, head)
+
+
+def again(forgetting: Forgetting, erasure: Erasure) -> tuple[str, ...]:
+    """What to look for once more for what stayed: every text, and the erasure, the content of which runs may quote."""
+    said = range(erasure.event_id - (len(erasure.events) - 1) // NAMED, erasure.event_id + 1)
+    return (*forgetting.texts, *(f"event:{number}" for number in said))
+
+
+def _erased_before(kb: KnowledgeBase, also: list[str]) -> frozenset[int]:
+    """The events that lost their content in the erasures that are named as ``event:N``; these are no texts to look for."""
+    gone: set[int] = set()
+    for text in [each for each in also if _EVENT.fullmatch(each)]:
+        event = kb.ledger.get(int(text.partition(":")[2]))
+        if event is not None and event.kind == KIND:
+            gone.update(each["id"] for each in event.payload["events"])
+            also.remove(text)
+    return frozenset(gone)
 
 
 def stored_since(kb: KnowledgeBase, forgetting: Forgetting) -> list[int]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from runloop.errors import InvalidInput
 from runloop.events import NewEvent, run_event, validate
 from runloop.events import records as r
-from runloop.kb import forgetting
+from runloop.kb import erasing, forgetting
 from runloop.kb.derived import contact_key
 from runloop.kb.errors import EraseRefused
 from runloop.kb.proposing import StateDelta
@@ -468,3 +468,26 @@ def test_the_shortest_number_and_the_shortest_name_are_looked_for(kb, contact):
     kb.ledger.append([contact("Cy Adler", "cy@example.org", phones=["555 0123", "55 0123"]), passage("Zoes was here")])
     assert {"555 0123", "55 0123"} & {*forgetting.plan(kb, "Cy Adler").texts} == {"555 0123"}
     assert [mention.event_id for mention in forgetting.plan(kb, "Zoes").mentions] == [2]
+
+
+def test_what_an_unfinished_run_quotes_of_what_went_goes_when_it_has_ended(kb, contact, run, monkeypatch):
+    monkeypatch.setattr(erasing, "NAMED", 1), monkeypatch.setattr(forgetting, "NAMED", 1)
+    kb.ledger.append([contact(ADA, ADDRESS), passage("event:2")])
+    fact = kb.propose(StateDelta("fact.remembered", {"subject": ADDRESS, "predicate": "allergy", "value": "walnuts"}, "user")).id
+    hits = {"out": [{"event_id": fact, "text": "walnuts"}, {"event_id": 2, "text": "tea"}]}
+    kb.ledger.append(
+        [
+            run_event(run, 1, "run.submitted", r.RunStarted("d", {}, r.Versions("0"), "local"), "m"),
+            run_event(run, 2, "node.finished", r.NodeFinished("reader", 1, "ok", hits), "done"),
+        ]
+    )
+    plan = forgetting.plan(kb, ADA)
+    assert found(plan) == [("contact.upserted", "erase"), ("fact.remembered", "erase"), ("node.finished", "stays")]
+    again = forgetting.again(plan, forgetting.carry_out(kb, plan))
+    kb.ledger.append([run_event(run, 3, "run.finished", r.RunFinished("cancelled", 1), "m")])
+    plan = forgetting.plan(kb, None, again)
+    assert found(plan) == [("node.finished", "take out")]
+    forgetting.carry_out(kb, plan)
+    assert files_with(kb.root, "walnuts") == []
+    assert kb.ledger.get(5).payload["meta"]["outputs"]["out"][1] == {"event_id": 2, "text": "tea"}
+    assert [mention.event_id for mention in forgetting.plan(kb, None, ["event:2", "event:99"]).mentions] == [2]

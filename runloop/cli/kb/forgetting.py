@@ -45,7 +45,7 @@ def forget(
 
     Exit code 1 where something had to stay.
     """
-    from runloop.kb.forgetting import carry_out, plan, stored_since
+    from runloop.kb.forgetting import again, carry_out, plan, stored_since
 
     if person is None and not also:
         raise InvalidInput("whom to forget is missing", code="cli.usage", hint="give a PERSON, or a text by --also")
@@ -70,7 +70,7 @@ def forget(
             since = stored_since(kb, found)
             answer["erasure"] = {**erasure.to_dict(), "remains_in": remains, "stored_since": since}
             if stays or since:
-                answer["again"] = shlex.join(["rlp", "forget", *(f"--also={text}" for text in found.texts)])
+                answer["again"] = shlex.join(["rlp", "forget", *(f"--also={each}" for each in again(found, erasure))])
             stays = stays or bool(remains or erasure.remarks or since)
             if not as_json:
                 output.print_line(f"erased: events {len(erasure.events)}, blobs {len(erasure.blobs)}, by event:{erasure.event_id}")
