@@ -490,4 +490,4 @@ def test_what_an_unfinished_run_quotes_of_what_went_goes_when_it_has_ended(kb, c
     forgetting.carry_out(kb, plan)
     assert files_with(kb.root, "walnuts") == []
     assert kb.ledger.get(5).payload["meta"]["outputs"]["out"][1] == {"event_id": 2, "text": "tea"}
-    assert [mention.event_id for mention in forgetting.plan(kb, None, ["event:2", "event:99"]).mentions] == [2]
+    assert [mention.event_id for mention in forgetting.plan(kb, None, ["event:2", "event:99"]).mentions] == [2, 5]
