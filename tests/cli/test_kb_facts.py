@@ -223,3 +223,13 @@ def test_what_is_stored_while_somebody_looks_at_the_list_is_told(rlp, home, monk
     code, out, err = rlp("forget", "Grace Hopper", "--table")
     assert (code, "1 events that were stored meanwhile mention them, the first is event:2: forget again" in err) == (1, True)
     assert "then: rlp forget --also=" in out
+
+
+def test_an_archive_that_a_killed_prune_left_is_listed(rlp, note, home):
+    folder = home / "pog" / "archive"
+    folder.mkdir()
+    left = [folder / "runs-0001-abc.jsonl.gz", folder / ".runs-0002-abc.jsonl.gz.part"]
+    for path in left:
+        path.write_bytes(b"\x1f\x8b")
+    outside = json.loads(rlp("forget", "Grace Hopper", "--dry-run", "--json")[1])["outside"]
+    assert {each["path"] for each in outside} == {str(note), *map(str, left)}

@@ -118,6 +118,7 @@ def _outside(kb: KnowledgeBase, found: Forgetting) -> list[dict[str, str]]:
             listed.setdefault(str(path), "a backup in which they do not stand as they are written here")
     with kb.ledger.reading() as db:
         archives = [archive_place(each, kb.ledger.path) for each in checkpoints(db)]
+    archives += sorted(places.beside["archive"].glob("*.jsonl.gz*"))  # also those of a prune that was killed before it named them
     listed |= {str(path): "an archive of pruned runs, which was not looked into" for path in archives}
     return [{"path": path, "what": what} for path, what in listed.items()]
 
