@@ -37,6 +37,8 @@ NAMED = 500  # events that one erasure names; a larger one is several, in one tr
 _FOLD_MS = 5000  # how long to wait for readers of the log
 _KEPT = {"fact.superseded": ("fact",)}  # what an event that is erased as a whole goes on saying: else what it ended would hold again
 _KEPT_PROVENANCE = ("trace_id", "opening_id", "agent_id")  # ids, which tell nothing
+_STARTED_SINCE = """SELECT id, json_extract(payload_json, '$.run_id'), json_extract(payload_json, '$.parent_run_id'),
+    json_extract(payload_json, '$.meta.forked_from.run_id') FROM events WHERE id > ? AND kind = 'run.submitted'"""
 _ROW = "SELECT payload_json, provenance_json FROM events WHERE id = ?"
 
 
@@ -144,9 +146,11 @@ def erase(ledger: Ledger, lefts: Iterable[Left], *, actor: str = "user", reason:
     changes = [change for part in parts for change in part]
     blobs = tuple(sorted(frozenset().union(*(change.blobs for change in changes))))
     kept: list[str] = []
+    head = ledger.head().id
+    runs = _refuse_in_use(ledger, changes)
 
     def take(db: apsw.Connection, _events: list[StoredEvent]) -> None:
-        _refuse_in_use(db, changes, ledger.path)
+        _refuse_started(db, head, runs, ledger.path)
         kept[:] = _take(db, changes, blobs, ledger.path)
 
     said = ledger.append(events, also=take)[-1]
@@ -248,15 +252,33 @@ def _is_archived(db: apsw.Connection, run_id: str) -> bool:
     return db.execute("SELECT 1 FROM archived_runs WHERE run_id = ?", (run_id,)).fetchone() is not None
 
 
-def _refuse_in_use(db: apsw.Connection, changes: Iterable[_Change], path: Path) -> None:
-    using = in_use(db) if any(change.run_id for change in changes) else {}
-    for change in changes:
-        if change.run_id in using:
-            going = using[change.run_id]
-            who = f"run {going}" if going == change.run_id else f"run {going}, which goes on from run {change.run_id[:8]},"
-            raise EraseRefused(
-                f"{who} has not ended: event {change.id} stays", where=Where(file=str(path)), hint=f"`rlp cancel {going[:8]}`, then again"
-            )
+def _refuse_in_use(ledger: Ledger, changes: Iterable[_Change]) -> frozenset[str]:
+    """Refuse records that a run may go on from; else the runs of the families whose records are erased."""
+    from runloop.kb.pruning.choice import families
+    from runloop.kb.pruning.plan import runs_of
+
+    runs = {change.run_id: change.id for change in changes if change.run_id is not None}
+    if not runs:
+        return frozenset()
+    with ledger.reading() as db:
+        using, every = in_use(db), families(runs_of(db))
+    for run_id, event_id in runs.items():
+        if run_id in using:
+            raise _goes_on(ledger.path, using[run_id], run_id, event_id)
+    return frozenset(run.run_id for family in every if any(run.run_id in runs for run in family) for run in family)
+
+
+def _refuse_started(db: apsw.Connection, head: int, runs: frozenset[str], path: Path) -> None:
+    """Refuse, within the transaction, where a run was started from one of ``runs`` after event ``head``."""
+    for event_id, started, *others in db.execute(_STARTED_SINCE, (head,)) if runs else ():
+        if not runs.isdisjoint(others):
+            raise _goes_on(path, started, next(each for each in others if each in runs), event_id)
+
+
+def _goes_on(path: Path, going: str, run_id: str, event_id: int) -> EraseRefused:
+    who = f"run {going}" if going == run_id else f"run {going}, which goes on from run {run_id[:8]},"
+    message = f"{who} has not ended: nothing was erased"
+    return EraseRefused(message, where=Where(file=str(path), key=f"event:{event_id}"), hint=f"`rlp cancel {going[:8]}`, then again")
 
 
 def _take(db: apsw.Connection, changes: list[_Change], blobs: Iterable[str], path: Path) -> list[str]:
