@@ -7,6 +7,7 @@ from msgspec import inspect
 from runloop.events import StoredEvent, validate
 from runloop.events.kinds import KINDS
 from runloop.kb import forgetting
+from runloop.runs.approvals import OUTCOMES
 from runloop.runs.archives.redaction import Redactor
 
 NAME = "Maria Quux"
@@ -93,3 +94,24 @@ def test_content_goes_and_the_form_stays(name):
     for field in ("status", "level", "mode", "attempt", "node", "agent", "versions"):
         assert taken["meta"].get(field) == masked["meta"].get(field) == event.payload["meta"].get(field)
     assert (taken["opening_name"], taken["level"], taken["seq"]) == (NAME, "info", 1)
+
+
+def test_words_of_the_host_stay_in_a_redacted_archive_and_every_mask_is_counted():
+    redactor = Redactor()
+
+    def masked(**meta):
+        return redactor.payload({"message": "", "meta": meta})["meta"]
+
+    for word in ("approved", "rejected", "expired", "changed", "approve", "revise", "accept", "retry", *OUTCOMES):
+        assert masked(decision=word, on_timeout=word) == {"decision": word, "on_timeout": word}
+    assert masked(decision=NAME, error={"code": "x.y", "kind": "denied", "message": NAME}, by={"role": "operator", "uid": 1000}) == {
+        "decision": "[10 characters]",
+        "error": {"code": "x.y", "kind": "denied", "message": "[10 characters]"},
+        "by": {"role": "operator"},
+    }
+    before = redactor.masked
+    assert masked(what={"a": 5, "B c": [NAME, None, True]}, result_hash="a" * 64) == {
+        "what": {"a": 0, "key_1_": ["[10 characters]", None, True]},
+        "result_hash": "0" * 64,
+    }
+    assert redactor.masked - before == 5  # with the message
