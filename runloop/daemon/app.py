@@ -431,9 +431,10 @@ class Daemon:
         short = run.run_id[:8]
         hint = f"after `rlp up` it goes on, and `rlp attach {short}` follows it; `rlp resume {short}` goes on without a daemon"
         if not halted:
+            hint = f"`rlp resume {short}` goes on with it once that is repaired"
             logger().error("a run broke off", trace_id=run.recorder.identity.trace_id, run_id=run.run_id, why=str(error), exc_info=error)
         self._feed.flush()  # its records come before
-        shown = {"run_id": run.run_id, "error": {"code": code, "message": message, "hint": hint if halted else "", "retryable": halted}}
+        shown = {"run_id": run.run_id, "error": {"code": code, "message": message, "hint": hint, "retryable": halted}}
         self.bus.publish(run_topic(run.run_id), _TROUBLE, shown)
         self._feed.ended(run.run_id)
 

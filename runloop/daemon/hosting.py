@@ -143,6 +143,8 @@ class Hosting:
             if hosted.run.parked is None:
                 self._strand(hosted, error)
                 left = _why_left(error)
+                if not isinstance(error, RunHalted) and left.code not in OF_ANOTHER:
+                    self.roster.left[run_id] = Stub(hosted.identity, "", self.clock_ms(), None), left
         else:
             self.finished[result.status] += 1
             self.mean_ms += 0.1 * (self.clock_ms() - began_ms - self.mean_ms)

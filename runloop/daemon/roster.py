@@ -32,7 +32,7 @@ class Roster:
     returning: dict[str, Stub] = field(default_factory=dict)
     """Runs that are to be taken up, until they are."""
     left: dict[str, tuple[Stub, RunloopError]] = field(default_factory=dict)
-    """Runs that could not be taken up: that is tried again when somebody wants something of them."""
+    """Runs that broke off or could not be taken up: that is tried again when somebody wants something of them."""
     ended: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """How the last runs ended."""
 
@@ -52,7 +52,7 @@ class Roster:
         return [*(hosted.shown() for hosted in self.hosted.values()), *(stub.shown() for stub in aside.values())]
 
     def not_taken_up(self) -> list[dict[str, Any]]:
-        """The runs that could not be taken up, and why."""
+        """The runs that broke off or could not be taken up, and why."""
         return [
             {"run_id": run_id, "opening_name": stub.identity.opening_name, "error": error.to_dict()}
             for run_id, (stub, error) in self.left.items()

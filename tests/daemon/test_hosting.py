@@ -201,3 +201,6 @@ async def test_who_has_answered_a_run_that_stops_without_an_end_is_told_why(erro
     hosting.pump()
     await hosted.task
     assert told == [("stops", why)]
+    broke_off = why in {"ledger.corrupt", "run.broke"}
+    assert [(each["run_id"], each["error"]["code"]) for each in hosting.roster.not_taken_up()] == [("stops", why)] * broke_off
+    assert hosting.roster.has("stops") is broke_off
