@@ -65,13 +65,11 @@ def _answer(shown: Mapping[str, Any], text: str) -> Decision:
             raise _unclear(shown, typed=text)
         return Decision(answer=text)
     word, _, rest = text.partition(" ")
-    if word.isdecimal() and 1 <= int(word) <= len(options):
+    named = next((option for option in sorted(options, key=len, reverse=True) if f"{text} ".startswith(f"{option} ")), None)
+    if word.isdecimal() and 1 <= int(word) <= len(options) and (named is None or named == word):  # "2 weeks" is no number with a comment
         return _with_comment(shown, options[int(word) - 1], rest)
-    for option in sorted(options, key=len, reverse=True):
-        if text == option:
-            return Decision(answer=option)
-        if text.startswith(option + " "):
-            return _with_comment(shown, option, text[len(option) :])
+    if named is not None:
+        return _with_comment(shown, named, text[len(named) :])
     if not text and shown.get("default") is not None:
         return Decision(answer=shown["default"])
     raise _unclear(shown, typed=text)

@@ -67,3 +67,33 @@ def test_an_open_question_takes_any_text_and_not_none():
     assert decide(OPEN, " forty two ").answer == "forty two"
     with pytest.raises(InvalidInput):
         decide(OPEN, "  ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "options", "answer"),
+    [
+        ("1", ["red", "blue"], "red"),
+        ("2 weeks", ["1 week", "2 weeks"], "2 weeks"),
+        ("2 weeks", ["2 weeks", "1 week"], "2 weeks"),
+        ("2", ["2 weeks", "1 week"], "1 week"),
+        ("10", ["10", "20"], "10"),
+        ("1", ["3", "2", "1"], "3"),
+        ("red wine", ["red", "red wine"], "red wine"),
+    ],
+)
+def test_an_option_that_begins_with_a_number_can_be_typed_and_a_number_alone_is_that_of_an_option(typed, options, answer):
+    assert decide({**QUESTION, "options": options}, typed) == Decision(answer=answer)
+
+
+def test_an_option_that_begins_with_a_number_takes_its_comment():
+    shown = {**GATE, "options": ["2 weeks", "1 week"], "comment_on": ["2 weeks", "1 week"]}
+    assert decide(shown, "2 weeks if it rains") == Decision(answer="2 weeks", rationale="if it rains")
+    assert decide(shown, "2 if it rains") == Decision(answer="1 week", rationale="if it rains")
+
+
+def test_what_may_be_typed_is_named_with_what_it_means():
+    assert choices(QUESTION) == [("1", "red"), ("2", "blue")]
+    assert choices(OPEN) == [("any text", "is the answer")]
+    assert choices(APPROVAL) == [
+        ("yes", "this once"), ("run", "and the like for the rest of this run"), ("no [reason]", "it does not leave"),
+    ]  # fmt: skip

@@ -113,6 +113,7 @@ def test_of_a_run_that_calls_all_day_the_newest_crossings_are_kept_and_what_is_u
     assert (len(run.crossings), set(under_way) <= set(run.crossings)) == (5, True)
     assert answered == list(range(120 - 5 + len(under_way), 120))
     page = ladder_page(run, 79, 0)
+    assert run.gone == 20 + len(folded(waiting).crossings) - 5
     assert page.rows[0].plain == f"{run.gone} older ones are not kept here: `rlp trace 5a1d4c23` has them"
     assert [row.key for row in page.rows] == [None, *run.crossings]
 
@@ -379,3 +380,23 @@ def test_of_what_the_daemon_says_the_newest_is_kept():
     for number in range(250):
         board.tell(str(number))
     assert board.events == [str(number) for number in range(50, 250)]
+
+
+def test_an_approval_among_the_crossings_has_what_was_asked_and_how_it_was_decided(records):
+    approval = folded(records).crossings[f"approval {RUN}/send/1/1"]
+    asked = next(each["meta"] for each in records if each["kind"] == "approval.requested")
+    decided = next(each["meta"] for each in records if each["kind"] == "approval.decided")
+    assert approval.asked == {"args": asked["what"], "taint": asked.get("taint")}
+    kept = ("decision", "scope", "by", "rationale")
+    assert approval.answered == {"result": {name: decided[name] for name in kept if name in decided}}
+    assert {"decision", "by"} <= approval.answered["result"].keys()
+
+
+def test_a_run_is_catching_up_until_the_newest_record_of_the_list_is_there_and_stays_where_its_first_one_stands(waiting):
+    run = RunModel(RUN)
+    listed(run, row(RUN, last_seq=3, first_event=waiting[0]["event_id"]))
+    seen = [run.catching_up]
+    for record in waiting[:4]:
+        take(run, record)
+        seen.append(run.catching_up)
+    assert (seen, run.first_event) == ([False, True, True, False, False], waiting[0]["event_id"])
