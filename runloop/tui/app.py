@@ -87,14 +87,7 @@ class Agtop(App[RunloopError | None]):
     ]
 
     def __init__(
-        self,
-        feed: Feed,
-        desk: Desk,
-        *,
-        theme: str = "mono",
-        ascii_only: bool = False,
-        encoding: str = "utf-8",
-        run: str | None = None,
+        self, feed: Feed, desk: Desk, *, theme: str = "mono", ascii_only: bool = False, encoding: str = "utf-8", run: str | None = None
     ) -> None:
         super().__init__()
         if self.no_color:  # none at all: greys on black of Textual's are colours to a terminal that is light
@@ -179,7 +172,7 @@ class Agtop(App[RunloopError | None]):
     async def _seek(self, beginning: str) -> None:
         """Look for the run to begin with among the older ones."""
         if not await sought(self.board, self.feed, beginning):
-            self.notify(f"no run begins with {beginning} yet; it is shown when it comes", severity="warning", markup=False)
+            self.notify(f"no run begins with {beginning} yet; it is shown when it comes", severity="warning")
         self.changed()
 
     def _tick(self) -> None:
@@ -276,7 +269,7 @@ class Agtop(App[RunloopError | None]):
         try:
             await self.feed.know(run_id)
         except RunloopError as error:
-            self.notify(f"{error.code}: {error.message}", severity="warning", markup=False)
+            self.notify(f"{error.code}: {error.message}", severity="warning")
         self.changed()
 
     async def on_panel_chosen(self, event: Panel.Chosen) -> None:
@@ -350,7 +343,7 @@ class Agtop(App[RunloopError | None]):
         elif view in FILTERED:
             self._line.open("runs" if view == "Runs" else "filter", self.viewing.words)
         else:
-            self.notify("nothing is filtered here: Runs, Ladder, Log and Inbox are", markup=False)
+            self.notify("nothing is filtered here: Runs, Ladder, Log and Inbox are")
 
     def action_jump(self) -> None:
         """Ask for a run."""
@@ -381,7 +374,7 @@ class Agtop(App[RunloopError | None]):
             if len(found) == 1:
                 self._open(found[0])
             else:
-                self.notify(f"{len(found) or 'no'} runs begin with {text}", severity="warning", markup=False)
+                self.notify(f"{len(found) or 'no'} runs begin with {text}", severity="warning")
 
     async def _search(self, words: str) -> None:
         try:
@@ -453,10 +446,14 @@ class Agtop(App[RunloopError | None]):
             self._report(error)
 
     async def _carry_out(self, change: Change) -> None:
-        self.notify(await self.feed.change(change), markup=False)
+        self.notify(await self.feed.change(change))
+
+    def notify(self, message: str, **options: Any) -> None:
+        """Say it in passing: names in it are nobody's markup, and drive nothing."""
+        super().notify(clean(message), **{**options, "markup": False})
 
     def _report(self, error: RunloopError) -> None:
-        self.notify(clean(f"{error.code}: {error.message}. {error.hint}"), severity="error", timeout=_ERROR_S, markup=False)
+        self.notify(f"{error.code}: {error.message}. {error.hint}", severity="error", timeout=_ERROR_S)
 
     # ── more sheets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -474,7 +471,7 @@ class Agtop(App[RunloopError | None]):
         key = self._body.key or self.viewing.run_id
         if key is not None:
             self.copy_to_clipboard(key)
-            self.notify(f"copied {key}", markup=False)
+            self.notify(f"copied {key}")
 
     def action_help(self) -> None:
         """The keys."""

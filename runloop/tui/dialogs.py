@@ -194,7 +194,7 @@ class Typed(Over[bool], Generic[_Wanted]):
             await self._send(wanted)
         except RunloopError as error:
             if late := self.too_late(error):
-                self.app.notify(late, severity="warning", markup=False)
+                self.app.notify(late, severity="warning")
             elif self.is_current:
                 self._tell(f"{error.message}. {error.hint}")
                 decision_line = self.query_one("#decision", Input)
@@ -202,7 +202,7 @@ class Typed(Over[bool], Generic[_Wanted]):
                 decision_line.focus()
                 return
             else:
-                self.app.notify(clean(f"not decided: {error.message}. {error.hint}"), severity="error", markup=False)
+                self.app.notify(f"not decided: {error.message}. {error.hint}", severity="error")
         if self.is_current:
             self.dismiss(result=True)
 

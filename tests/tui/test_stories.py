@@ -681,3 +681,12 @@ async def test_below_the_last_node_the_arrows_read_the_drawing_and_a_click_there
         await pilot.click("#body", offset=(5, 6))
         await settled(app, pilot)
         assert (app._body.key, app.viewing.view) == ("send", "Plan")
+
+
+async def test_what_is_said_in_passing_is_no_markup_and_drives_nothing(feed, desk):
+    name = "[on red]\x1b[2J\u202e"
+    feed.records, feed.opened = [{**record, "run_id": name + record["run_id"]} for record in feed.records], []
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "c")
+        assert said(app) == f"copied {clean_line(name)}{RUN}"
+        assert [each.markup for each in app._notifications] == [False]
