@@ -168,13 +168,17 @@ def _past(at: str, desk: KnowledgeDesk) -> Feed:
     from runloop.events import record_of
     from runloop.events.runrecord import is_run_record
     from runloop.kb.runs import RunFilter
+    from runloop.tui.live import MOST_OPEN, OPEN
     from runloop.tui.recorded import PastFeed
 
     with reading_base() as kb:
         last = event_of(kb, at)
         at_ms = kb.ledger.read(last - 1, 1)[0].ts_ms
         with kb.at(last) as past:
-            rows = desk.mask(past.runs(RunFilter(limit=_PAST_RUNS)))
+            newest = past.runs(RunFilter(limit=_PAST_RUNS))
+            older = len(newest) == _PAST_RUNS
+            still = [row for state in OPEN for row in past.runs(RunFilter(state=state, limit=MOST_OPEN))] if older else []
+            rows = desk.mask(list({row["run_id"]: row for row in (*still, *newest)}.values()))
 
     def history(run_id: str) -> Iterable[Mapping[str, Any]]:
         with reading_base() as kb:
@@ -182,7 +186,7 @@ def _past(at: str, desk: KnowledgeDesk) -> Feed:
                 if event.id <= last and is_run_record(event):
                     yield desk.mask(record_of(event))
 
-    return PastFeed(rows, history, at_ms, f"as it was at {date_clock(at_ms)}, event {last}")
+    return PastFeed(rows, history, at_ms, f"as it was at {date_clock(at_ms)}, event {last}", older=older)
 
 
 @dataclass(slots=True)

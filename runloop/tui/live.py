@@ -25,8 +25,9 @@ ASKED: Final = "action.request"
 RUN_EVENT: Final = "observation.run.event.v1"
 LISTED: Final = 200
 """How many of the newest runs are listed when it begins; those without an end are listed however old they are."""
-_OPEN: Final = ("queued", "running", "waiting", "paused", "unfinished")
-_MOST_OPEN: Final = 1000
+OPEN: Final = ("queued", "running", "waiting", "paused", "unfinished")
+"""States of runs without an end, of each of which at most MOST_OPEN are listed."""
+MOST_OPEN: Final = 1000
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0)
 _FETCHES: Final = 8
 
@@ -105,7 +106,7 @@ class LiveFeed:
         self._board.older = len(rows) == LISTED
         if not self._board.older:
             return rows
-        still = [row for state in _OPEN for row in await client.runs(state=state, limit=_MOST_OPEN)]
+        still = [row for state in OPEN for row in await client.runs(state=state, limit=MOST_OPEN)]
         return list({row["run_id"]: row for row in (*still, *rows)}.values())
 
     async def _each(self, messages: Any, take: Callable[[Any], None]) -> None:

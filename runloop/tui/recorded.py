@@ -174,6 +174,8 @@ class PastFeed(_Recorded):
     at_ms: int
     told: str
     mode: str = "PAST"
+    older: bool = False
+    """Whether there were older runs than those of ``rows``."""
     _board: Board = field(default_factory=Board)
     _changed: Callable[[], None] = lambda: None
 
@@ -186,6 +188,7 @@ class PastFeed(_Recorded):
         self._board, self._changed = board, changed
         rows = list(self.rows)
         board.list_runs(rows)
+        board.older = self.older
         board.know(link=self.told)
         changed()
         for row in rows:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from runloop.cli import agtop, context
 from runloop.cli.main import main
 from runloop.events import RunIdentity, run_event
 from runloop.events import records as r
@@ -335,3 +336,13 @@ def test_before_anything_is_recorded_there_are_no_runs(tmp_path, capsys, monkeyp
         assert json.loads(rlp(capsys, "runs", "--json", *more)) == []
     assert rlp(capsys, "runs", "--table") == "no runs match\n"
     assert not (tmp_path / "empty").exists()
+
+
+def test_agtop_shows_of_the_past_every_run_that_had_no_end_however_many_are_newer(home, monkeypatch):
+    monkeypatch.setattr(agtop, "_PAST_RUNS", 1)
+    context.begin()
+    feed = agtop._past("14", agtop.KnowledgeDesk())
+    assert ([int(row["run_id"][:8], 16) for row in feed.rows], feed.older) == ([3, 2], True)
+    monkeypatch.setattr(agtop, "_PAST_RUNS", 4)
+    feed = agtop._past("14", agtop.KnowledgeDesk())
+    assert ([int(row["run_id"][:8], 16) for row in feed.rows], feed.older) == ([3, 2, 1], False)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from runloop.tui import model
 from runloop.tui.board import SORTS, Board, arranged, matches
 from runloop.tui.draw_run import ladder_page, plan_page, timeline_page
-from runloop.tui.model import RunModel, gap, listed, take
+from runloop.tui.model import Crossing, NodeState, RunModel, gap, listed, take
 from runloop.tui.sentences import said
 from runloop.tui.views import Viewing
 
@@ -400,3 +400,24 @@ def test_a_run_is_catching_up_until_the_newest_record_of_the_list_is_there_and_s
         take(run, record)
         seen.append(run.catching_up)
     assert (seen, run.first_event) == ([False, True, True, False, False], waiting[0]["event_id"])
+
+
+def test_what_waits_for_a_person_is_named_first():
+    run = RunModel(RUN, state="running")
+    for name, waits in (("a", "model"), ("b", "an answer at a gate"), ("c", "approval of exec.run")):
+        run.nodes[name] = NodeState(name, state="running", approvals={name: waits})
+        expected = [waits, f"{waits} (+1)", f"{waits} (+2)"][len(run.nodes) - 1]
+        assert run.waits_for == expected
+    run.nodes["c"].approvals.clear()
+    run.nodes["b"] = NodeState("b", state="running", calls={1: "http.fetch", 2: "ask.person"})
+    assert run.waits_for == "answer (+1)"
+
+
+def test_how_long_a_crossing_took_is_what_its_record_says():
+    asked = {"name": "model.complete"}
+    crossing = Crossing("a", 1, 1, "model.complete", 5, 1_000, asked)
+    assert crossing.ms() is None
+    crossing.answered, crossing.answered_ms = {"ms": 7}, 1_500
+    assert crossing.ms() == 7
+    crossing.answered = {}
+    assert crossing.ms() == 500

@@ -110,9 +110,10 @@ async def test_nothing_is_decided_in_what_is_over(waiting):
 
 async def test_the_past_has_the_runs_and_what_was_open_then(waiting):
     row = {"run_id": waiting[0]["run_id"], "opening_name": "letter", "state": "waiting", "submitted_ms": 1}
-    feed = PastFeed([row], lambda _run_id: waiting, waiting[-1]["ts_ms"], "as it was")
-    board = await filled(feed)
-    assert (board.link, len(board.approvals), board.run(row["run_id"]).seq) == ("as it was", 2, 18)
+    for older in (False, True):
+        feed = PastFeed([row], lambda _run_id: waiting, waiting[-1]["ts_ms"], "as it was", older=older)
+        board = await filled(feed)
+        assert (board.link, len(board.approvals), board.run(row["run_id"]).seq, board.older) == ("as it was", 2, 18, older)
 
 
 async def test_masks_come_before_everything_that_is_shown(waiting):
