@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -10,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 from runloop.errors import RunloopError
 from runloop.tui.dialogs import Asking, Sheet, failure
 from runloop.tui.draw_run import crossing_lines
-from runloop.tui.page import line, paragraphs
+from runloop.tui.page import Row, line, paragraphs
 from runloop.tui.views import KEYS
 
 if TYPE_CHECKING:
     from runloop.tui.deciding import Decision
     from runloop.tui.model import Crossing
-    from runloop.tui.page import Row
     from runloop.tui.ports import Desk, Feed
     from runloop.tui.signs import Signs
 
 _KEY_COLUMN: Final = 23
+_LEAD: Final = re.compile("(?:[│├└ ][─ ] )* *")
+"""The branches before a line of a tree."""
 
 
 async def asking(
@@ -53,7 +55,15 @@ async def why(desk: Desk, key: str) -> Sheet:
         lines = await asyncio.to_thread(desk.why, key)
     except RunloopError as error:
         return Sheet("Why", failure(error))
-    return Sheet("Why", lambda width: [row for each in lines for row in paragraphs(each, width)], run_id=key)
+    return Sheet("Why", lambda width: [row for each in lines for row in tree_lines(each, width)], run_id=key)
+
+
+def tree_lines(text: str, width: int) -> list[Row]:
+    """A line of a tree, with what goes on under its text."""
+    lead = text[: _LEAD.match(text).end()]  # type: ignore[union-attr] # it matches nothing too
+    below = lead.replace("├─", "│ ").replace("└─", "  ")
+    first, *more = paragraphs(text[len(lead) :], width - len(lead))
+    return [Row(((here, "dim"), row.pieces[1])) for here, row in ((lead, first), *((below, row) for row in more))]
 
 
 def keys() -> Sheet:

@@ -12,6 +12,7 @@ from runloop.tui.draw_runs import SORT_OF, approvals_page, asked_lines, runs_pag
 from runloop.tui.model import LOG_LINES, NodeState, RunModel, take
 from runloop.tui.page import count, money, paragraphs, size
 from runloop.tui.sentences import said
+from runloop.tui.sheets import tree_lines
 from runloop.tui.views import NAMES, Viewing, page_of, status_text
 
 RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
@@ -318,3 +319,9 @@ def test_the_order_of_the_runs_can_be_seen(waiting, sort, width):
         head, *_ = texts(page(board_of(waiting), "Runs", width, sort=sort, reverse=reverse))
         heading = next(heading for heading, name in SORT_OF.items() if name == sort)
         assert (f"{heading}{mark}" in head, display_width(head) <= width) == (True, True), head
+
+
+def test_what_goes_on_in_a_tree_stands_under_its_text():
+    tree = ("mail of Ada", "├─ made by a node", "│  └─ in a run of letter", "   by hand")
+    told = [row.plain for line in tree for row in tree_lines(line, 14)]
+    assert told == ["mail of Ada", "├─ made by a", "│  node", "│  └─ in a", "│     run of", "│     letter", "   by hand"]
