@@ -17,8 +17,6 @@ from runloop.daemon.notify import Notifier
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, RunloopError, exhausted
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
     from runloop.config import Settings
     from runloop.sandbox.starting import Started
 
@@ -117,6 +115,7 @@ def _live(
 
     from runloop.daemon.app import Daemon, Options
     from runloop.daemon.logs import Log, unwritable
+    from runloop.daemon.loops import loop_factory
 
     log = Log()
     try:
@@ -146,16 +145,6 @@ def allow_files() -> None:
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def loop_factory() -> Callable[[], AbstractEventLoop] | None:
-    """The loop of uvloop where that is installed (the extra `fast`), else the one of the standard library."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 def _system_environment() -> None:
