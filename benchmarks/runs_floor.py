@@ -20,7 +20,8 @@ from _cpu import Meter
 from _daemon import COMMAND
 from runs_throughput import EVENTS, SUBMITTERS
 
-from runloop.daemon.main import loop_factory, tune_interpreter
+from runloop.daemon.loops import loop_factory
+from runloop.daemon.main import tune_interpreter
 from runloop.events import RunIdentity
 from runloop.events.records import AgentRef, NodeFinished, NodeStarted
 from runloop.kb import AsyncLedger, Ledger

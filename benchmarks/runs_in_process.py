@@ -14,7 +14,8 @@ from _daemon import COMMAND, Home, home
 from runs_throughput import EVENTS, OPENING, SUBMITTERS
 
 from runloop.config import load
-from runloop.daemon.main import loop_factory, tune_interpreter
+from runloop.daemon.loops import loop_factory
+from runloop.daemon.main import tune_interpreter
 from runloop.openings import parse_opening
 from runloop.runs.compose import session
 from runloop.runs.submission import Submission
