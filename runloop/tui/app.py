@@ -363,9 +363,13 @@ class Agtop(App[RunloopError | None]):
             self.viewing.words = event.value
             self.paint()
 
+    async def on_line_left(self) -> None:
+        """Escape in the line."""
+        await self.action_back()
+
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Done."""
-        text = event.input.value.strip()  # Enter overtakes letters that are still on their way to the line
+        text = event.value.strip()
         kind = self._close()
         if kind == "search" and text:
             await self._search(text)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
+from runloop.tui.line import Line
 from runloop.tui.page import fitting
 from runloop.tui.themes import styles_of
 from runloop.tui.views import NAMES
@@ -88,14 +89,14 @@ class Hints(Static):
         self.update("  ".join(text for text, _ in fitting(_HINTS, width, gap=2)))
 
 
-class Prompt(Input):
+class Prompt(Line):
     """The line that is typed; ``kind`` says what for (runs, filter, search, jump), empty while it is closed."""
 
     kind = ""
 
     def open(self, kind: str, value: str) -> None:
         """Take the keys."""
-        self.kind, self.placeholder, self.value = kind, _PROMPTS[kind], value
+        self.kind, self.placeholder, self.value, self.taking = kind, _PROMPTS[kind], value, True
         self.add_class("-open")
         self.focus()
 

@@ -16,6 +16,7 @@ from runloop.text import broken, clean, clean_line, display_width
 from runloop.tui.changing import Change, confirmed
 from runloop.tui.deciding import Decision, choices, decide, needs_comment
 from runloop.tui.draw_runs import asked_lines
+from runloop.tui.line import Line
 from runloop.tui.page import Page, Row, paragraphs
 from runloop.tui.panel import Panel
 
@@ -144,7 +145,7 @@ class Typed(Over[bool], Generic[_Wanted]):
 
     def framed(self, title: str, keys: str, *below: Widget) -> ComposeResult:
         """The content, the choices, the line."""
-        line_in = Input(id="decision", disabled=True)
+        line_in = Line(id="decision", disabled=True)
         return super().framed(title, keys, *below, Static("", id="choices", markup=False), Static("", id="problem", markup=False), line_in)
 
     def choices(self, width: int, room: int) -> Sequence[str]:
@@ -164,7 +165,7 @@ class Typed(Over[bool], Generic[_Wanted]):
         self.call_after_refresh(self._ready)
 
     def _ready(self) -> None:
-        decision = self.query_one("#decision", Input)
+        decision = self.query_one("#decision", Line)
         decision.disabled, decision.placeholder = False, "your decision"
         decision.focus()
 
@@ -179,11 +180,13 @@ class Typed(Over[bool], Generic[_Wanted]):
         """Decide."""
         event.stop()
         try:
-            wanted = self.read(event.input.value)  # Enter overtakes letters that are still on their way to the line
+            wanted = self.read(event.value)
         except RunloopError as error:
             self._tell(f"{error.message}. {error.hint}")
-            return
-        if wanted is not None:
+            wanted = None
+        if wanted is None:
+            self.query_one("#decision", Line).taking = True
+        else:
             event.input.disabled = self._sent = True
             self._tell("sent; the daemon has not answered yet. Escape leaves, and takes nothing back")
             self.app.run_worker(self._carry_out(wanted), group="deciding", exit_on_error=True)
@@ -197,8 +200,9 @@ class Typed(Over[bool], Generic[_Wanted]):
                 self.app.notify(late, severity="warning")
             elif self.is_current:
                 self._tell(f"{error.message}. {error.hint}")
-                decision_line = self.query_one("#decision", Input)
+                decision_line = self.query_one("#decision", Line)
                 decision_line.disabled = self._sent = False
+                decision_line.taking = True
                 decision_line.focus()
                 return
             else:
@@ -218,6 +222,10 @@ class Typed(Over[bool], Generic[_Wanted]):
     def action_edge(self, which: int) -> None:
         """To the beginning or the end; without Ctrl the keys are the line's."""
         self.query_one(Panel).action_edge(which)
+
+    def on_line_left(self) -> None:
+        """Escape in the line."""
+        self.action_leave()
 
     def action_leave(self) -> None:
         """Nothing is decided."""
@@ -259,7 +267,7 @@ class Asking(Typed[Decision]):
         if not needs_comment(self.shown, decision):
             return decision
         self._incomplete = decision
-        line_in = self.query_one("#decision", Input)
+        line_in = self.query_one("#decision", Line)
         line_in.value, line_in.placeholder = "", "What should change?"
         self.query_one("#choices", Static).update(_WHAT_CHANGES)
         return None

@@ -137,6 +137,36 @@ async def test_what_was_typed_ahead_decides_nothing(feed, desk):
         assert len(app.board.approvals) == 2
 
 
+@pytest.mark.parametrize(
+    ("keys", "decided"),
+    [
+        ([*"run", *["backspace"] * 3, *"yes", "enter"], [True]),
+        ([*"yes", "home", "delete", "n", "end", "backspace", "backspace", "o", "enter"], [False]),
+        ([*"yes", "escape", "enter"], []),
+        ([*"no", "enter", *"yes", "enter"], [False]),
+        ([*"ye", "enter", "s", "enter"], []),
+    ],
+)
+async def test_keys_that_come_at_once_count_in_the_order_in_which_they_were_typed(feed, desk, keys, decided):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter")
+        for key in keys:
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await settled(app, pilot)
+    assert [decision.approved for _, decision in feed.decided] == decided
+    assert all(decision.scope in {None, "once"} for _, decision in feed.decided)
+
+
+async def test_a_line_that_broke_off_or_was_wrong_can_be_typed_anew(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter", *"ye", "enter")
+        assert "'ye' is no answer to this" in words.text(app)
+        await press(app, pilot, "s", "enter")
+        assert [decision.approved for _, decision in feed.decided] == [True]
+        await press(app, pilot, "1", "slash", *"nothing", "escape", "slash", *"colour", "backspace", "enter")
+        assert app.viewing.words == "colou"
+
+
 async def test_who_opens_what_waits_twice_has_one_sheet_to_decide_it_on(feed, desk, monkeypatch):
     fetched, whole = asyncio.Event(), feed.whole
 
