@@ -172,6 +172,11 @@ class Outcome:
     note: str = ""
 
     @property
+    def tokens(self) -> int:
+        """Those of both ways."""
+        return (self.tokens_in or 0) + (self.tokens_out or 0)
+
+    @property
     def usd(self) -> float | None:
         """The cost in US dollars for records and people, or None."""
         return None if self.usd_micros is None else self.usd_micros / MICROS_PER_USD

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from runloop.events import StoredEvent
     from runloop.kb.ledger import Ledger
+    from runloop.kb.pruning.choice import RunSummary
 
 KIND = "events.erased"
 NAMED = 500  # events that one erasure names; a larger one is several, in one transaction
@@ -237,11 +238,19 @@ def _said_by(ledger: Ledger, event: StoredEvent, *, whole: bool) -> str | None:
 
 def in_use(db: apsw.Connection) -> dict[str, str]:
     """The runs whose records a run may go on from, with that run: those without an end, and all of their families."""
+    return _in_use(db, _families(db))
+
+
+def _families(db: apsw.Connection) -> list[list[RunSummary]]:
     from runloop.kb.pruning.choice import families  # verbs load this module that erase nothing
     from runloop.kb.pruning.plan import runs_of
 
+    return families(runs_of(db))
+
+
+def _in_use(db: apsw.Connection, every: Iterable[list[RunSummary]]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for family in families(runs_of(db)):
+    for family in every:
         going = [run.run_id for run in family if run.finished_ms is None and not _is_archived(db, run.run_id)]
         found |= {run.run_id: run.run_id if run.run_id in going else going[0] for run in family if going}
     return found
@@ -254,14 +263,12 @@ def _is_archived(db: apsw.Connection, run_id: str) -> bool:
 
 def _refuse_in_use(ledger: Ledger, changes: Iterable[_Change]) -> frozenset[str]:
     """Refuse records that a run may go on from; else the runs of the families whose records are erased."""
-    from runloop.kb.pruning.choice import families
-    from runloop.kb.pruning.plan import runs_of
-
     runs = {change.run_id: change.id for change in changes if change.run_id is not None}
     if not runs:
         return frozenset()
     with ledger.reading() as db:
-        using, every = in_use(db), families(runs_of(db))
+        every = _families(db)
+        using = _in_use(db, every)
     for run_id, event_id in runs.items():
         if run_id in using:
             raise _goes_on(ledger.path, using[run_id], run_id, event_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from runloop.openings.expressions import NOT_INSIDE
 from runloop.patterns import lazy
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ _EXPRESSED: Final = (
     (lazy(r"[=!<>]\s*(?:null|NULL|nil|None|undefined)\s*$"), f"nothing equals no value: {_PRESENCE}"),
     (lazy(r"\bexists(?:\s*\(|\s+[\w-])"), _PRESENCE),
     (lazy(r"\w\s*\("), "there is no function but exists(NODE.PORT) under 'success': have an agent give the value on a port"),
-    (lazy(r"\["), "a port is a whole: what stands inside a value is no port"),
+    (lazy(r"\["), NOT_INSIDE),
     (lazy(r"^\s*(?:true|false|\"\"|[-+]?[0-9]+)\s*[=!<>]"), "the port stands first, and what it is compared with behind the operator"),
     (
         lazy(r"[=!<>]\s*[^\W\d][\w-]*\.[\w-]+\s*$"),

@@ -39,7 +39,7 @@ _JOINED = lazy(r"(?:(?<![\w.-])(?:and|or)\s+|&&\s*|\|\|\s*)(?:not\b|exists\s*\(|
 _ONE_EACH = "write two edges to the node, or two entries of 'any_of' or 'all_of'"
 _TEMPLATE = lazy(r"\{\{\s*params\.")
 _FIXED = "write the value itself, or hand the parameter to the agent under 'with', and let it give true or false"
-_NOT_INSIDE = "a port is a whole: what stands inside a value is no port"
+NOT_INSIDE = "a port is a whole: what stands inside a value is no port"
 _NO_INPUT = "'{0}' has no port: name the one that gets the value, an argument of the agent; '{0}.in' gets none and only orders"
 TYPOGRAPHIC = str.maketrans("", "", "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a")
 """Takes away the quotes that word processors make."""
@@ -193,7 +193,7 @@ def satisfies(value: Json, op: str, literal: Literal) -> bool:
 def _hint_of_name(name: str) -> str:
     if "{" in name or "}" in name:
         return "write it without braces: NODE.PORT; templates stand in 'with' and in clauses"
-    return _NOT_INSIDE if "." in name else ""
+    return NOT_INSIDE if "." in name else ""
 
 
 def _meant(text: str) -> str:

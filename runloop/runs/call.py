@@ -290,16 +290,15 @@ class Call:
         return EffectEnded(who.node, who.attempt, self.call, name=self.name, **over)
 
     def _count(self, outcome: Outcome) -> None:
-        tokens, usage = (outcome.tokens_in or 0) + (outcome.tokens_out or 0), self.at.usage
-        if tokens or outcome.usd_micros:
-            usage.tokens += tokens
+        usage = self.at.usage
+        if outcome.tokens or outcome.usd_micros:
+            usage.tokens += outcome.tokens
             usage.usd_micros += outcome.usd_micros or 0
             usage.priced = usage.priced and outcome.usd_micros is not None
 
     def _tell_spent(self, outcome: Outcome) -> None:
-        tokens = (outcome.tokens_in or 0) + (outcome.tokens_out or 0)
-        if tokens or outcome.usd_micros:
-            self.at.spent(tokens, outcome.usd_micros or 0)
+        if outcome.tokens or outcome.usd_micros:
+            self.at.spent(outcome.tokens, outcome.usd_micros or 0)
 
 
 async def _done_before(performer: Performer, prepared: Prepared, ctx: CallContext) -> bool | None:

@@ -137,7 +137,9 @@ class Daemon:
         )
 
     def log(self):
-        return (self.root / "stderr").read_text()
+        """What it said so far."""
+        said = self.root / "stderr"
+        return said.read_text() if said.exists() else ""
 
     def connection(self, **options):
         """A client that finds this daemon as a program of its user would; not connected yet."""
@@ -217,10 +219,7 @@ def daemon(guest_cache):
             made.process.kill()
             made.process.wait()
         made.end_detached()
-        log = Path(root) / "stderr"
-        unseen = [
-            line for line in (log.read_text().splitlines() if log.exists() else ()) if '"source": "asyncio"' in line and '"error"' in line
-        ]
+        unseen = [line for line in made.log().splitlines() if '"source": "asyncio"' in line and '"error"' in line]
         assert unseen == []  # an exception of a callback, or of a task that nobody waited for
 
 
@@ -238,7 +237,7 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     made = getattr(item, "funcargs", {}).get("daemon")
-    if report.failed and made is not None and (made.root / "stderr").exists():
+    if report.failed and made is not None:
         report.sections.append(("log of the daemon", made.log()[-4000:]))
 
 

@@ -414,8 +414,8 @@ def test_a_run_that_was_forked_since_the_list_was_made_keeps_its_records_and_not
     kb.ledger.append([contact(ADA, ADDRESS), *begun[:2]])
     plan = forgetting.plan(kb, ADA)
     if late:  # between the look at the runs and the transaction
-        look = erasing.in_use
-        monkeypatch.setattr(erasing, "in_use", lambda db: (look(db), kb.ledger.append(begun[2:]))[0])
+        look = erasing._in_use
+        monkeypatch.setattr(erasing, "_in_use", lambda db, every: (look(db, every), kb.ledger.append(begun[2:]))[0])
     else:
         kb.ledger.append(begun[2:])
     head = 4 if late else kb.ledger.head().id

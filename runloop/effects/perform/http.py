@@ -15,7 +15,7 @@ from runloop.authorities import AUTHORITY_HINT, authorities, of_tls
 from runloop.dataclass import dataclass
 from runloop.effects.perform.http_request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_MS, HttpRequest, build, redirected
 from runloop.effects.perform.names import NameService
-from runloop.effects.perform.secrets import SecretHandles, echoes, hide, substitute
+from runloop.effects.perform.secrets import SecretHandles, echoes, hide, substitute, without
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.policy.net import embedded_ipv4
 
@@ -234,8 +234,9 @@ async def _receive(response: httpx2.Response, request: HttpRequest, values: Mapp
             outcome_unknown=not request.is_read,
         )
     location = response.headers.get("location") if response.status_code in _REDIRECTS else None
-    headers = {name.lower(): hide(value, values) for name, value in response.headers.items()}
-    enough = max_bytes + _WIDEST * max((len(form) for form, _ in echoes(values)), default=0)
+    forms = echoes(values)
+    headers = {name.lower(): without(value, forms) for name, value in response.headers.items()}
+    enough = max_bytes + _WIDEST * max((len(form) for form, _ in forms), default=0)
     received = bytearray()
     if location is None or not request.is_read:
         async for part in response.aiter_raw(65_536):
@@ -243,9 +244,9 @@ async def _receive(response: httpx2.Response, request: HttpRequest, values: Mapp
             if len(received) > enough:
                 break
     if "set-cookie" in headers:  # the one header whose values hold commas and may not be joined by them (RFC 9110 5.3): lines
-        headers["set-cookie"] = hide("\n".join(response.headers.get_list("set-cookie")), values)
+        headers["set-cookie"] = without("\n".join(response.headers.get_list("set-cookie")), forms)
     truncated = len(received) > max_bytes
-    secrets = _encoded(values, _charset(headers), bytes(received[:4]))
+    secrets = _encoded(forms, _charset(headers), bytes(received[:4]))
     return _Received(response.status_code, headers, _cut(bytes(received), max_bytes, secrets), truncated, location and headers["location"])
 
 
@@ -256,12 +257,12 @@ def _is_link_local(address: str) -> bool:
     return any(each in network for each in (ip, embedded) if each is not None for network in _LINK_LOCAL)
 
 
-def _encoded(values: Mapping[str, str], charset: str, beginning: bytes) -> dict[bytes, bytes]:
+def _encoded(forms: Sequence[tuple[str, str]], charset: str, beginning: bytes) -> dict[bytes, bytes]:
     """What secrets look like in a body that begins so, as bytes, and their handles; the longest first."""
     if charset in {"utf-16", "utf-32"}:
         charset += "-be" if beginning.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) else "-le"
     found: dict[bytes, bytes] = {}
-    for form, handle in echoes(values):
+    for form, handle in forms:
         for codec in ("utf-8", charset):
             with suppress(UnicodeError, LookupError):  # not every codec is one of texts
                 found[form.encode(codec)] = handle.encode(codec)

@@ -22,7 +22,7 @@ from runloop.errors import InvalidInput, Unavailable, Where
 from runloop.hosts import host_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from runloop.policy.net import Target
@@ -321,7 +321,12 @@ def echoes(values: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def hide(text: str, values: Mapping[str, str]) -> str:
     """The text with each value replaced by its handle, longest first, for what comes back from outside."""
-    for form, handle in echoes(values):
+    return without(text, echoes(values))
+
+
+def without(text: str, forms: Iterable[tuple[str, str]]) -> str:
+    """The text with each of what :func:`echoes` gives replaced by its handle, in that order."""
+    for form, handle in forms:
         text = text.replace(form, handle)
     return text
 
